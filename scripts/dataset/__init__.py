@@ -1,0 +1,1 @@
+"""What a labelled picture is: read, checked, split, and turned into records."""

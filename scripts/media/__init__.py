@@ -1,0 +1,1 @@
+"""Pictures, folders, videos and cameras: read, drawn on, written."""

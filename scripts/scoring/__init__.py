@@ -1,0 +1,1 @@
+"""How good detections are: figures, curves, and the pages that show them."""
