@@ -1,0 +1,71 @@
+"""Acting on a module at the moment it is imported, without importing it early or touching its file."""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+Action = Callable[[ModuleType], None]
+
+
+def after(name: str, action: Action) -> None:
+    """Run `action(module)` right after the module `name` has been executed: now, if it already was.
+
+    Registering the same action for the same module again does nothing.
+    """
+    actions = _finder().actions.setdefault(name, [])
+    if action in actions:
+        return
+    actions.append(action)
+    if name in sys.modules:
+        action(sys.modules[name])
+
+
+class _AfterFinder(importlib.abc.MetaPathFinder):
+    """Finds the modules somebody waits for as the finders behind it do, and wraps their loaders."""
+
+    def __init__(self) -> None:
+        self.actions: dict[str, list[Action]] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in self.actions:
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = _AfterLoader(spec.loader, self.actions[fullname])
+                return spec
+        return None
+
+
+class _AfterLoader(importlib.abc.Loader):
+    """A loader that runs actions after the one it stands before; all else it leaves to that one."""
+
+    def __init__(self, loader: Any, actions: Sequence[Action]) -> None:
+        self._loader = loader
+        self._actions = actions
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        for action in self._actions:
+            action(module)
+
+
+def _finder() -> _AfterFinder:
+    for finder in sys.meta_path:
+        if isinstance(finder, _AfterFinder):
+            return finder
+    finder = _AfterFinder()
+    sys.meta_path.insert(0, finder)
+    return finder
