@@ -1,0 +1,210 @@
+"""The pipeline config: a template in `configs/`, the values of one run, and what follows from them.
+
+The rendered text is the API's own `TrainEvalPipelineConfig`; everything that reads a config of the API reads ours.
+"""
+
+import dataclasses
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.support.errors import UserError
+
+_WARM_UP = 0.04
+# The API's ResNet FPN refuses sides under 129 px (models/ssd_resnet_v1_fpn_keras_feature_extractor.py).
+_SMALLEST_INPUT = 160
+_ZOO_RATE_PER_IMAGE = {"momentum": 0.04 / 64, "adam": 0.001 / 8}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a template may ask for; the field's name is the template's name for it.
+
+    Attributes:
+        num_classes: Number of classes in the label map.
+        size: Side of the square input in pixels, a multiple of 32 (the coarsest stride that FPN upsamples).
+        steps: Training steps in all; the cosine decay ends there.
+        batch: Images a step.
+        optimizer: "momentum" (the zoo's, 0.9) or "adam".
+        learning_rate: Rate at the end of the warm-up; `base_learning_rate` gives the zoo's for this batch size.
+        warmup_learning_rate: Rate at step 0.
+        warmup_steps: Steps of linear warm-up, fewer than `steps`.
+        anchor_scale: Side of the smallest square anchor, in units of its level's stride (8 px at level 3).
+        batch_norm_decay: Decay of batch normalisation's moving averages, in (0, 1).
+        clip_gradients: Largest norm of all gradients together; 0 does not clip.
+        augment: Name of a preset in `configs/augmentations/`.
+        max_boxes: Most boxes of one picture that training and evaluation keep.
+        max_detections: Most detections the model gives for one picture.
+        checkpoint: Prefix of the checkpoint to start from (".../ckpt-0"), or None to start from random weights.
+        label_map: Path of the label map.
+        train_records: Paths of the training records.
+        eval_records: Paths of the records that the API's evaluation reads.
+    """
+
+    num_classes: int
+    size: int
+    steps: int
+    batch: int
+    optimizer: str
+    learning_rate: float
+    warmup_learning_rate: float
+    warmup_steps: int
+    anchor_scale: float
+    batch_norm_decay: float
+    clip_gradients: float
+    augment: str
+    max_boxes: int
+    max_detections: int
+    checkpoint: str | None
+    label_map: str
+    train_records: tuple[str, ...]
+    eval_records: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse values that the API would train nonsense on. Raises UserError that names the option."""
+        if self.size % 32 or self.size < _SMALLEST_INPUT:
+            raise UserError(f"SIZE={self.size}: the input's side must be a multiple of 32, at least {_SMALLEST_INPUT}.")
+        for name in ("steps", "batch", "num_classes", "max_boxes", "max_detections"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name.upper()}={getattr(self, name)}: must be at least 1.")
+        for name in ("learning_rate", "anchor_scale"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise UserError(f"{name.upper()}={value}: must be a number above 0.")
+        if not 0 < self.batch_norm_decay < 1:
+            raise UserError(f"BATCH_NORM_DECAY={self.batch_norm_decay}: must be between 0 and 1.")
+        if not (math.isfinite(self.clip_gradients) and self.clip_gradients >= 0):
+            raise UserError(f"CLIP_GRADIENTS={self.clip_gradients}: must be 0 (off) or a number above 0.")
+        if self.optimizer not in _ZOO_RATE_PER_IMAGE:
+            raise UserError(f"OPTIMIZER={self.optimizer}: must be one of {', '.join(_ZOO_RATE_PER_IMAGE)}.")
+        if not 0 <= self.warmup_steps <= self.steps:
+            raise UserError(f"WARMUP_STEPS={self.warmup_steps}: must be from 0 to STEPS ({self.steps}).")
+
+
+def base_learning_rate(batch: int, optimizer: str) -> float:
+    """The learning rate for a batch size, by linear scaling (Goyal et al. 2017, arXiv:1706.02677).
+
+    momentum scales the zoo's 0.04 at batch 64 (its pipeline.config of ssd_resnet50_v1_fpn_640x640_coco17_tpu-8); adam
+    scales 0.001, Adam's usual rate, at batch 8.
+
+    Example:
+        >>> base_learning_rate(64, "momentum")
+        0.04
+    """
+    if optimizer not in _ZOO_RATE_PER_IMAGE:
+        raise UserError(f"OPTIMIZER={optimizer}: must be one of {', '.join(_ZOO_RATE_PER_IMAGE)}.")
+    return round(_ZOO_RATE_PER_IMAGE[optimizer] * batch, 8)
+
+
+def warm_up(steps: int, learning_rate: float) -> tuple[int, float]:
+    """Warm-up steps and the rate at step 0: 4% of the steps (at most the zoo's 2,000), from a third of the rate.
+
+    The zoo's config warms up for 2,000 of 25,000 steps from 0.013333 to 0.04, a third; a short run cannot spare 8%.
+    """
+    return min(2000, int(steps * _WARM_UP)), learning_rate / 3
+
+
+def render(template: Path, settings: Settings) -> str:
+    """Fill a template with a run's settings.
+
+    Raises:
+        UserError: The template is missing, is not valid Jinja2, or asks for a value that `Settings` does not have.
+    """
+    import jinja2
+    from jinja2 import meta
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent), undefined=jinja2.StrictUndefined, autoescape=False
+    )
+    environment.filters |= {"text": _text, "files": lambda path: _text(_as_pattern(path))}
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    try:
+        source, _, _ = environment.loader.get_source(environment, template.name)  # type: ignore[union-attr]
+        unknown = meta.find_undeclared_variables(environment.parse(source)) - values.keys()
+        if unknown:
+            raise UserError(f"{template}: asks for {', '.join(sorted(unknown))}, which no setting of a run is called.")
+        return environment.get_template(template.name).render(values)
+    except jinja2.TemplateNotFound as error:
+        if str(error.name).startswith("augmentations/"):
+            presets = sorted(path.name.removesuffix(".config.j2") for path in template.parent.glob("augmentations/*.j2"))
+            raise UserError(f"AUGMENT={settings.augment}: must be one of {', '.join(presets)}.") from None
+        raise UserError(f"{template}: no such template.") from None
+    except jinja2.TemplateError as error:
+        raise UserError(f"{template}: {error.message} (line {getattr(error, 'lineno', '?')}).") from None
+
+
+def parse(text: str, source: Path) -> Any:
+    """Parse a config's text as the API's `TrainEvalPipelineConfig`.
+
+    Args:
+        text: The config in protobuf's text format.
+        source: The file that an error names.
+
+    Raises:
+        UserError: The text has a field or a value that the API does not know; the message names its line.
+    """
+    from scripts.tfod import compat
+
+    compat.install()
+    from google.protobuf import text_format
+    from object_detection.protos import pipeline_pb2
+
+    try:
+        return text_format.Parse(text, pipeline_pb2.TrainEvalPipelineConfig())
+    except text_format.ParseError as error:
+        raise UserError(f"{source}: not a pipeline config of the API: {error}") from None
+
+
+def read(path: Path) -> Any:
+    """Read a `pipeline.config` file as the API's `TrainEvalPipelineConfig`. Raises UserError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from None
+    return parse(text, path)
+
+
+def differences(old: Any, new: Any) -> list[str]:
+    """Name what makes a checkpoint of `old`'s model useless for `new`'s: one line a difference in the model.
+
+    Args:
+        old, new: Two `TrainEvalPipelineConfig` messages.
+
+    Returns:
+        Lines such as "model.ssd.num_classes: 3 -> 2"; empty where training can go on. How a model trains and how its
+        detections are filtered may change in the middle of a run, what it is may not.
+    """
+    before, after = _leaves(old.model, "model"), _leaves(new.model, "model")
+    told = []
+    for name in sorted(before.keys() | after.keys()):
+        if ".post_processing." in name or before.get(name) == after.get(name):
+            continue
+        told.append(f"{name}: {before.get(name, 'not set')} -> {after.get(name, 'not set')}")
+    return told
+
+
+def _leaves(message: Any, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        several = list(value) if field.is_repeated else [value]
+        for i, one in enumerate(several):
+            place = f"{name}.{field.name}" + (f"[{i}]" if len(several) > 1 else "")
+            if field.message_type is None:
+                found[place] = one
+            else:
+                found[place] = "set"
+                found |= _leaves(one, place)
+    return found
+
+
+def _text(value: str) -> str:
+    """A quoted string of protobuf's text format; JSON's escapes are among those it knows."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _as_pattern(path: str) -> str:
+    """A pattern that matches this path alone: the API's reader takes `input_path` as a glob."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", path)
