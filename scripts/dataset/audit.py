@@ -1,0 +1,397 @@
+"""Every rule about a data set, each with its message. `make check` prints them, `make records` obeys them."""
+
+import difflib
+import hashlib
+import itertools
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from scripts.dataset import images, voc
+from scripts.dataset.label_map import LabelMap
+from scripts.dataset.splits import SPLITS
+from scripts.dataset.voc import Annotation, Box
+from scripts.support.errors import UserError
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+
+MIN_SIDE = 1.0
+"""Boxes that have less than this many pixels of width or height in their image hold nothing to learn."""
+
+TINY_SIDE = 4.0
+"""Pixels at the training size: half the stride of the model's finest feature map (level 3, stride 8)."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule about a data set.
+
+    Attributes:
+        level: `error`, `warning` or `note`.
+        title: What was found, as a heading.
+        advice: What to do about it, or what is done.
+        stops: No records are made while it is broken.
+    """
+
+    level: str
+    title: str
+    advice: str
+    stops: bool = False
+
+
+RULES = {
+    "bad_xml": Rule(ERROR, "XML that is no annotation", "Correct or remove it.", stops=True),
+    "bad_image": Rule(ERROR, "image that cannot be decoded", "Replace it, or remove it and its XML.", stops=True),
+    "unknown_label": Rule(
+        ERROR,
+        "label that is not in the label map",
+        "Correct it in labelImg, or add the class to the class list.",
+        stops=True,
+    ),
+    "xml_without_image": Rule(ERROR, "XML without its image", "Add the image or remove the XML.", stops=True),
+    "several_images": Rule(
+        ERROR,
+        "XML that several images could belong to",
+        "Keep one of the images, or name it in <filename>.",
+        stops=True,
+    ),
+    "link_outside": Rule(
+        ERROR, "symbolic link out of the folder", "Put the file itself there, or remove the link.", stops=True
+    ),
+    "unusable_name": Rule(ERROR, "file name that is not UTF-8", "Rename the file.", stops=True),
+    "same_across_splits": Rule(
+        ERROR,
+        "the same picture in several splits",
+        "An evaluation on it is a lie: keep one of them, or put them into one of the folders train/, val/, test/.",
+    ),
+    "same_picture": Rule(WARNING, "the same picture several times", "Keep one of them."),
+    "image_without_xml": Rule(
+        WARNING, "image without XML", "Not used. Label it; with nobody on it, save it without boxes."
+    ),
+    "link_not_followed": Rule(WARNING, "folder that is a symbolic link", "Not used. Put the folder itself there."),
+    "box_clipped": Rule(WARNING, "box past the edge of the image", "Clipped to the image."),
+    "box_outside": Rule(WARNING, "box outside the image", "Dropped."),
+    "box_empty": Rule(WARNING, "box without area", "Dropped."),
+    "box_inverted": Rule(WARNING, "box whose right or lower edge comes before the other", "Dropped."),
+    "lost_all_boxes": Rule(
+        WARNING, "image that lost all its boxes", "Not used: somebody is on it, so it is no negative."
+    ),
+    "box_duplicate": Rule(WARNING, "box that stands there twice", "Remove one of the two."),
+    "box_tiny": Rule(
+        NOTE,
+        "box that is tiny at the training size",
+        f"Under {TINY_SIDE:g} pixels: train at a larger SIZE or leave it.",
+    ),
+    "size_differs": Rule(WARNING, "size in the XML that is not the image's", "The image's real size counts."),
+    "labelled_sideways": Rule(
+        WARNING,
+        "XML with the size of the image before its EXIF orientation",
+        "If the boxes were drawn on the image lying on its side, they are wrong: look at them in labelImg.",
+    ),
+    "animated": Rule(WARNING, "animated image", "The first frame counts."),
+    "deep": Rule(
+        WARNING, "image of more than 8 bits a channel", "The upper 8 bits count: look whether it is too dark."
+    ),
+    "oriented": Rule(NOTE, "image with an EXIF orientation", "Turned as labelImg shows it."),
+    "other_filename": Rule(NOTE, "<filename> that is another file's name", "The XML's own name counts."),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that a file breaks.
+
+    Attributes:
+        rule: Its name in `RULES`.
+        path: The file, relative to the data set.
+        detail: What exactly; may be empty.
+        count: How many of the file's boxes, where the rule is about boxes.
+    """
+
+    rule: str
+    path: str
+    detail: str = ""
+    count: int = 1
+
+    def __str__(self) -> str:
+        rule = RULES[self.rule]
+        return f"{printable(self.path)}: {rule.title}{': ' if self.detail else ''}{printable(self.detail)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An image with its XML. Paths are relative to the data set, with slashes.
+
+    Attributes:
+        name: The image's path: its name in the records.
+        xml: The XML's path.
+        folder_split: The split that its folder stands for (`train/`, `val/`, `test/`), or None.
+        size: Bytes of the image file.
+    """
+
+    name: str
+    xml: str
+    folder_split: str | None
+    size: int
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is left of an item once the rules were applied.
+
+    Attributes:
+        item: The item.
+        usable: It can go into the records.
+        boxes: Clean: of known classes, within the image, with an area.
+        findings: What was found.
+        image: The image; None where it cannot be decoded.
+        xml_sha256: Of the XML, in hex; empty where it cannot be read.
+    """
+
+    item: Item
+    usable: bool
+    boxes: tuple[Box, ...]
+    findings: tuple[Finding, ...]
+    image: images.Prepared | None
+    xml_sha256: str
+
+
+def printable(text: str) -> str:
+    """The text on one line of any terminal: control characters and what is not UTF-8 as escapes."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
+
+
+def discover(root: Path) -> tuple[list[Item], list[Finding]]:
+    """Find the labelled images in a folder and its sub-folders, hidden ones aside.
+
+    Nothing outside of the folder is touched: links that leave it are findings, and `<filename>` only decides between
+    images beside the XML.
+
+    Returns:
+        The items, and what is wrong with files that are none, both in the order of their paths.
+
+    Raises:
+        UserError: `root` is no folder, cannot be read, or holds no XML.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder. It should hold images, each with its Pascal VOC XML beside it.")
+    findings: list[Finding] = []
+    found = []
+    for entry, path in _files(root, findings):
+        stem, _, suffix = path.rpartition(".")
+        if suffix.lower() == "xml" or f".{suffix.lower()}" in images.SUFFIXES:
+            found.append((stem, suffix, entry.stat().st_size))
+    items = []
+    for stem, files in itertools.groupby(sorted(found), key=lambda file: file[0]):
+        xmls, pictures = [], {}
+        for _, suffix, size in files:
+            if suffix.lower() == "xml":
+                xmls.append(f"{stem}.{suffix}")
+            else:
+                pictures[f"{stem}.{suffix}"] = size
+        for xml in xmls:
+            name = _image_of(root, xml, pictures)
+            if name is None:
+                many = ", ".join(PurePosixPath(picture).name for picture in pictures)
+                findings.append(Finding("several_images" if pictures else "xml_without_image", xml, many))
+            else:
+                folder = name.partition("/")[0] if "/" in name else None
+                split = next((split for split in SPLITS if split == folder), None)
+                items.append(Item(name, xml, split, pictures[name]))
+        if not xmls:
+            findings += [Finding("image_without_xml", picture) for picture in pictures]
+    if not items and not any(RULES[finding.rule].stops for finding in findings):
+        raise UserError(f"{root}: no Pascal VOC XML in it. Label its images first (make label).")
+    return items, sorted(findings, key=lambda finding: finding.path)
+
+
+def labels(root: Path, item: Item) -> frozenset[str]:
+    """The labels of the item's boxes as the XML has them; none where it cannot be read, which `examine` reports."""
+    try:
+        boxes = voc.read(root / item.xml).boxes
+    except voc.VocError:
+        return frozenset()
+    return frozenset(sys.intern(box.label) for box in boxes if box.width >= MIN_SIDE and box.height >= MIN_SIDE)
+
+
+def examine(root: Path, item: Item, label_map: LabelMap, size: int | None = None) -> Examined:
+    """Apply the rules to one item: read both files, decode the image, clean the boxes.
+
+    Args:
+        root: The data set.
+        item: As `discover` found it.
+        label_map: The classes.
+        size: The training size in pixels, for boxes that are tiny there; None not to look for them.
+    """
+    try:
+        data = voc.read_bytes(root / item.xml)
+        annotation = voc.parse(root / item.xml, data)
+    except voc.VocError as error:
+        detail = str(error).removeprefix(f"{root / item.xml}: ")
+        return Examined(item, False, (), (Finding("bad_xml", item.xml, detail),), None, "")
+    xml_sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        image = images.prepare(images.read_bytes(root / item.name))
+    except images.ImageError as error:
+        return Examined(item, False, (), (Finding("bad_image", item.name, str(error)),), None, xml_sha256)
+    findings = [*_about_image(item, annotation, image), *_about_labels(item, annotation, label_map)]
+    boxes, about_boxes = _clean(item, annotation.boxes, image)
+    findings += about_boxes
+    if annotation.boxes and not boxes:
+        findings.append(Finding("lost_all_boxes", item.name))
+    if size is not None:
+        tiny = sum(min(box.width * size / image.width, box.height * size / image.height) < TINY_SIDE for box in boxes)
+        if tiny:
+            findings.append(Finding("box_tiny", item.xml, f"{tiny} of {len(boxes)}", tiny))
+    stopped = any(RULES[finding.rule].stops for finding in findings)
+    usable = not stopped and (bool(boxes) or not annotation.boxes)
+    return Examined(item, usable, boxes, tuple(findings), image, xml_sha256)
+
+
+def stopping(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings for which no records are made."""
+    return [finding for finding in findings if RULES[finding.rule].stops]
+
+
+def refuse(root: Path, findings: Iterable[Finding], shown: int = 20) -> None:
+    """Raise a UserError that lists the findings for which no records are made, if there are any."""
+    bad = stopping(findings)
+    if not bad:
+        return
+    lines = [f"  {finding}. {RULES[finding.rule].advice}" for finding in bad[:shown]]
+    if len(bad) > shown:
+        lines.append(f"  ... and {len(bad) - shown} more: make check lists all.")
+    raise UserError("\n".join([f"{root}: {len(bad)} problem(s) to put right first:", *lines]))
+
+
+def _files(root: Path, findings: list[Finding]) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """All plain files below `root` that are not hidden, with their relative paths."""
+    inside = os.path.realpath(root)
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            raise UserError(f"{root / folder}: cannot be read ({error.strerror}).") from None
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif entry.is_symlink() and entry.is_dir():
+                findings.append(Finding("link_not_followed", path))
+            elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(inside):
+                findings.append(Finding("link_outside", path, os.path.realpath(entry.path)))
+            elif not _is_utf8(path):
+                findings.append(Finding("unusable_name", path))
+            elif entry.is_file():
+                yield entry, path
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _image_of(root: Path, xml: str, pictures: Iterable[str]) -> str | None:
+    """The image that an XML belongs to: the one of its own name, and of several the one that it names."""
+    pictures = list(pictures)
+    if len(pictures) == 1:
+        return pictures[0]
+    if not pictures:
+        return None
+    try:
+        named = _last_part(voc.read(root / xml).filename)
+    except voc.VocError:
+        return pictures[0]
+    return next((picture for picture in pictures if PurePosixPath(picture).name == named), None)
+
+
+def _last_part(filename: str) -> str:
+    # A Windows path knows both kinds of slash.
+    return PureWindowsPath(filename).name
+
+
+def _about_image(item: Item, annotation: Annotation, image: images.Prepared) -> Iterator[Finding]:
+    real, said = (image.width, image.height), (annotation.width, annotation.height)
+    if said != real and any(said):
+        rule = "labelled_sideways" if image.oriented and said == image.stored_size else "size_differs"
+        yield Finding(rule, item.xml, f"{said[0]} x {said[1]}, the image has {real[0]} x {real[1]}")
+    if image.frames > 1:
+        yield Finding("animated", item.name, f"{image.frames} frames")
+    if image.bits > 8:
+        yield Finding("deep", item.name, f"{image.bits} bits")
+    if image.oriented:
+        yield Finding("oriented", item.name)
+    if annotation.filename and _last_part(annotation.filename) != PurePosixPath(item.name).name:
+        yield Finding("other_filename", item.xml, annotation.filename[:200])
+
+
+def _about_labels(item: Item, annotation: Annotation, label_map: LabelMap) -> Iterator[Finding]:
+    unknown = [box.label for box in annotation.boxes if box.label not in label_map]
+    for label in dict.fromkeys(unknown):
+        yield Finding(
+            "unknown_label", item.xml, f'"{label[:200]}"{_suggestion(label, label_map)}', unknown.count(label)
+        )
+
+
+def _suggestion(label: str, label_map: LabelMap) -> str:
+    """The class that the label is most like, as a question; empty where none is."""
+
+    def plain(name: str) -> str:
+        return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
+
+    names = {plain(name): name for name in label_map.names}
+    near = difflib.get_close_matches(plain(label[:200]), names, n=1)
+    return f" (did you mean {names[near[0]]}?)" if near else ""
+
+
+def _clean(item: Item, boxes: tuple[Box, ...], image: images.Prepared) -> tuple[tuple[Box, ...], list[Finding]]:
+    """Clip and drop."""
+    clean: list[Box] = []
+    broken: dict[str, list[str]] = defaultdict(list)
+    for number, box in enumerate(boxes, start=1):
+        rule, kept = _clipped(box, image.width, image.height)
+        if rule is not None:
+            corners = ", ".join(f"{value:g}" for value in (box.xmin, box.ymin, box.xmax, box.ymax))
+            broken[rule].append(f"object {number} ({box.label[:100]}) [{corners}]")
+        if kept is not None:
+            clean.append(kept)
+    of = f" of an image of {image.width} x {image.height}"
+    found = [
+        Finding(rule, item.xml, "; ".join(details[:5]) + ("; ..." if len(details) > 5 else "") + of, len(details))
+        for rule, details in broken.items()
+    ]
+    same = len(boxes) - len({(box.label, box.xmin, box.ymin, box.xmax, box.ymax) for box in boxes})
+    if same:
+        found.append(Finding("box_duplicate", item.xml, f"{same} of {len(boxes)}", same))
+    return tuple(clean), found
+
+
+def _clipped(box: Box, width: int, height: int) -> tuple[str | None, Box | None]:
+    """The rule that the box breaks, or None; and what is left of it, or None."""
+    if box.width < 0 or box.height < 0:
+        return "box_inverted", None
+    if box.width < MIN_SIDE or box.height < MIN_SIDE:
+        return "box_empty", None
+    inside = replace(
+        box,
+        xmin=min(max(box.xmin, 0.0), float(width)),
+        ymin=min(max(box.ymin, 0.0), float(height)),
+        xmax=min(max(box.xmax, 0.0), float(width)),
+        ymax=min(max(box.ymax, 0.0), float(height)),
+    )
+    if inside.width < MIN_SIDE or inside.height < MIN_SIDE:
+        return "box_outside", None
+    return (None if inside == box else "box_clipped"), inside

@@ -1,0 +1,210 @@
+"""The bytes of an image file: are they whole, what do they hold, and what of it goes into a record.
+
+The API decodes with `tf.io.decode_image(channels=3)`. JPEG and PNG come out of it as they come out of Pillow, be they
+grey, with a palette, of 16 bits (of which both take the upper 8) or with alpha (which both drop), so those bytes are
+stored untouched. What it cannot decode, or decodes to something else than people see, is encoded anew: see `prepare`.
+"""
+
+import hashlib
+import io
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"])
+"""What counts as an image in a data set. What is in the file is looked up in the file."""
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+"""Pillow's decoders for `SUFFIXES` (MPO is among JPEG); a file is never handed to any other."""
+
+MAX_PIXELS = 128_000_000
+"""Larger images are refused before they are decoded: a file of some kilobytes can claim any size. Phones reach 108."""
+
+MAX_BYTES = 256 << 20
+"""Larger files are not read. A message of protobuf ends at 2 GB, and every worker holds some images at a time."""
+
+JPEG_QUALITY = 95
+
+HASH_BITS = 128
+
+
+class ImageError(Exception):
+    """Bytes that are no image, or not a whole one. The message says why, in a few words and without the file's name."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as a record holds it.
+
+    Attributes:
+        encoded: The bytes that go into the record.
+        format: What they are, `jpeg` or `png`.
+        width: Pixels, upright.
+        height: Pixels, upright.
+        stored_size: Width and height before the EXIF orientation was applied.
+        why_encoded: Why `encoded` is not what was in the file; empty where it is.
+        oriented: An EXIF orientation was applied.
+        frames: How many the file has; the first one is taken.
+        bits: Bits a channel in the file.
+        looks: A perceptual hash of `HASH_BITS` bits; see `perceptual_hash`.
+        sha256: Of the file's bytes, in hex.
+    """
+
+    encoded: bytes
+    format: str
+    width: int
+    height: int
+    stored_size: tuple[int, int]
+    why_encoded: str
+    oriented: bool
+    frames: int
+    bits: int
+    looks: int
+    sha256: str
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes. Raises ImageError where it cannot be read, is no plain file, or is larger than `MAX_BYTES`."""
+    try:
+        # Asked before it is opened: opening a named pipe would wait for a writer for ever.
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not a file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"{status.st_size >> 20} MB, the limit is {MAX_BYTES >> 20} MB")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})") from None
+
+
+def prepare(data: bytes) -> Prepared:
+    """Decode an image wholly, and give what a record should hold of it.
+
+    Unchanged: JPEG (grey or RGB) and PNG. Encoded anew, once:
+      - JPEG and TIFF with an EXIF orientation, turned upright, as labelImg shows them (it reads with Qt's
+        `QImageReader.setAutoTransform`, which knows the orientation of these two);
+      - CMYK JPEG, since decoders disagree on which end of its scale is dark;
+      - GIF and WebP, which TensorFlow decodes to four dimensions, BMP and TIFF; of several frames the first.
+    A JPEG becomes a JPEG (quality 95, full colour resolution), anything else a PNG, which loses nothing.
+
+    Raises:
+        ImageError: Not an image of the `FORMATS`, cut off, damaged, or larger than `MAX_PIXELS`.
+    """
+    image = _open(data)
+    stored_size = image.size
+    bits = _bits(image, data)
+    upright, oriented = _upright(image)
+    kind = "jpeg" if image.format in ("JPEG", "MPO") else "png"
+    if oriented:
+        why = "turned upright"
+    elif image.mode == "CMYK":
+        why = "CMYK"
+    elif image.format not in ("JPEG", "MPO", "PNG"):
+        why = str(image.format)
+    else:
+        why = ""
+    rgb = to_rgb(upright)
+    return Prepared(
+        encoded=_encode(rgb, kind) if why else data,
+        format=kind,
+        width=rgb.width,
+        height=rgb.height,
+        stored_size=stored_size,
+        why_encoded=why,
+        oriented=oriented,
+        frames=1 if image.format == "MPO" else getattr(image, "n_frames", 1),
+        bits=bits,
+        looks=perceptual_hash(rgb),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def decode(data: bytes) -> np.ndarray:
+    """The pixels, upright: uint8 array of shape (height, width, 3), RGB. Raises ImageError as `prepare` does."""
+    return np.array(to_rgb(_upright(_open(data))[0]))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image in mode RGB: alpha dropped and of 16 bits the upper 8 taken, as the API does."""
+    if image.mode == "RGB":
+        return image
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        # Floats have no range of their own: white is 1, or the brightest there is.
+        values = np.nan_to_num(np.asarray(image))
+        image = Image.fromarray((np.clip(values / max(float(values.max()), 1.0), 0, 1) * 255).round().astype(np.uint8))
+    return image.convert("RGB")
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """A difference hash: which of two neighbours is brighter, along the rows of a 9 x 8 grid and down an 8 x 9 one.
+
+    Scaling, recompression and small retouches change few of the `HASH_BITS` bits; see
+    https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html (there: the rows only).
+    """
+    grey = image.convert("L")
+    rows = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    columns = np.asarray(grey.resize((8, 9), Image.Resampling.BOX), dtype=np.int16)
+    bits = np.concatenate([(np.diff(rows, axis=1) > 0).ravel(), (np.diff(columns, axis=0) > 0).ravel()])
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def _open(data: bytes) -> Image.Image:
+    """The first frame, decoded to its end."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own limit on pixels only warns; its other warnings are about metadata.
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{image.width} x {image.height} pixels, the limit is {MAX_PIXELS:,}")
+            image.load()
+            return image
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise ImageError("not an image, or damaged at its start") from None
+    except MemoryError:
+        raise ImageError("does not fit into memory") from None
+    except Exception as error:
+        # On damaged files Pillow's decoders raise whatever they ran into; no code of ours runs in there.
+        raise ImageError(f"damaged ({str(error) or type(error).__name__})") from None
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    if image.format not in ("JPEG", "MPO", "TIFF"):
+        return image, False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            turned = ImageOps.exif_transpose(image)
+    except Exception:
+        # EXIF data that cannot be parsed turn nothing: so does Qt, and so labelImg.
+        return image, False
+    # exif_transpose gives a plain copy where there is nothing to turn.
+    orientation = image.getexif().get(0x0112, 1)
+    return turned, orientation in range(2, 9)
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    if image.format == "PNG":
+        # IHDR, always the first chunk: signature (8), length and type (8), width, height (8), bit depth.
+        # Pillow's mode does not tell: 16-bit colour is RGB to it.
+        return data[24]
+    return 16 if image.mode in ("I", "F") or image.mode.startswith("I;16") else 8
+
+
+def _encode(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    # Nothing but pixels: an EXIF block that stayed would turn the image a second time.
+    image.info.clear()
+    if kind == "jpeg":
+        image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    else:
+        image.save(buffer, "PNG")
+    return buffer.getvalue()

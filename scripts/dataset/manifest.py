@@ -1,0 +1,91 @@
+"""What stands in a folder of records: `records.json`, for whoever reads them.
+
+    {"format": 1, "classes": ["with_mask", ...],
+     "splits": {"train": {"files": ["train.record"], "images": 533, "boxes": 2600,
+                          "boxes_per_class": {"with_mask": 2050, ...}, "max_boxes": 115}, "val": {...}, "test": {...}},
+     "digest": "<sha256 over what went in>", "made": {...}}
+
+`images` and `boxes` count each image once, also where train holds it several times.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.dataset.splits import SPLITS
+from scripts.support.errors import UserError
+from scripts.support.files import write_json
+
+NAME = "records.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split's records.
+
+    Attributes:
+        files: Names of the record files, in order.
+        images: Different images.
+        boxes: Their boxes.
+        boxes_per_class: Boxes of each class, all classes in the order of their ids.
+        max_boxes: Boxes of the image that has most.
+    """
+
+    files: tuple[str, ...]
+    images: int
+    boxes: int
+    boxes_per_class: Mapping[str, int]
+    max_boxes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `records.json`.
+
+    Attributes:
+        classes: The class names in the order of their ids.
+        splits: `train`, `val` and `test`.
+        digest: SHA-256 over the images, the XML, the classes, the splits and the options, in hex.
+        made: What made the records.
+    """
+
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+    digest: str
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write(annotations: Path, manifest: Manifest) -> None:
+    """Write `records.json`."""
+    write_json(annotations / NAME, {"format": FORMAT, **asdict(manifest)})
+
+
+def read(annotations: Path) -> Manifest:
+    """Read `records.json`.
+
+    Raises:
+        UserError: There are no records in the folder, or of another format.
+    """
+    path = annotations / NAME
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["format"] != FORMAT:
+            raise ValueError(f"its format is {value['format']}, not {FORMAT}")
+        splits = {
+            name: Split(
+                files=tuple(value["splits"][name]["files"]),
+                images=int(value["splits"][name]["images"]),
+                boxes=int(value["splits"][name]["boxes"]),
+                boxes_per_class={str(k): int(v) for k, v in value["splits"][name]["boxes_per_class"].items()},
+                max_boxes=int(value["splits"][name]["max_boxes"]),
+            )
+            for name in SPLITS
+        }
+        return Manifest(tuple(value["classes"]), splits, str(value["digest"]), dict(value["made"]))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no records there yet. Make them first: make records.") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}). Make the records again: make records.") from None

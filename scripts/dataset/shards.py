@@ -1,0 +1,414 @@
+"""A labelled data set -> record files: in processes, streamed, written beside and renamed.
+
+A folder of records holds `label_map.pbtxt`, the record files, `boxes.csv` (a row for each box: image, split, class,
+xmin, ymin, xmax, ymax in pixels, difficult, truncated; an image without boxes has one row with an empty class),
+`records.json` (see `manifest`), and for the next `make records` `inputs.json`:
+
+    {"format": 1, "fingerprint": "<sha256 over names, sizes and times of the files, the classes and the options>",
+     "proportions": [0.7, 0.15, 0.15], "examples": {"train": 560, ...}, "bytes": {"train.record": 31415926, ...},
+     "found": {"box_clipped": {"files": 10, "count": 11}, ...}, "unused": ["lost_all_its_boxes.jpg", ...]}
+"""
+
+import contextlib
+import csv
+import errno
+import fcntl
+import functools
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.dataset import audit, duplicates, manifest, splits, tfexample, tfrecord, workers
+from scripts.dataset.audit import Finding, Item
+from scripts.dataset.label_map import LabelMap
+from scripts.dataset.manifest import Manifest
+from scripts.dataset.splits import SPLITS, Candidate, Proportions
+from scripts.dataset.voc import Box
+from scripts.support.errors import UserError
+from scripts.support.files import write_json
+from scripts.support.provenance import made_by
+
+SHARD_BYTES = 200 << 20
+"""What a shard holds at most where their number is not given: the 100 to 200 MB that TensorFlow's guide on input
+performance advises."""
+
+_FORMAT = 1
+_INPUTS = "inputs.json"
+_PARTIAL = ".partial"
+_COLUMNS = ("image", "split", "class", "xmin", "ymin", "xmax", "ymax", "difficult", "truncated")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides the records, apart from the data and the classes.
+
+    Attributes:
+        proportions: The splits' shares of the images that no folder assigns.
+        shards: Files a split, named `-00000-of-00004`; 0 for one file each, and more of `SHARD_BYTES` for large splits.
+        repeat: How often train holds the images of a class, by class; 1 for those that are not in it.
+    """
+
+    proportions: Proportions = field(default_factory=Proportions)
+    shards: int = 0
+    repeat: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """How often a rule was broken: in how many files, and how many times (boxes, where it is about boxes)."""
+
+    files: int = 0
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `write` made, or found made.
+
+    Attributes:
+        manifest: The contents of `records.json`.
+        examples: Examples in the files of each split; more than images where train repeats some.
+        found: The broken rules by name; none of them stops.
+        fresh: False where the inputs had not changed and nothing was done.
+        reassigned: Images were given to the splits anew since other proportions were asked for.
+    """
+
+    manifest: Manifest
+    examples: Mapping[str, int]
+    found: Mapping[str, Found]
+    fresh: bool
+    reassigned: bool = False
+
+
+def parse_repeat(text: str, label_map: LabelMap) -> dict[str, int]:
+    """Read `mask_weared_incorrect=4,without_mask=2`; empty text repeats nothing.
+
+    Raises:
+        UserError: Not of that form, a class that is not in the label map, or a factor that is not from 1 to 100.
+    """
+    repeat = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        label, _, factor = part.rpartition("=")
+        if not factor.isascii() or not factor.isdigit() or not 1 <= int(factor[:4]) <= 100:
+            raise UserError(f"{part!r}: write a class and how often train holds its images, 1 to 100: CLASS=4.")
+        if label.strip() not in label_map:
+            raise UserError(f"{part!r}: no such class. There are: {', '.join(label_map.names)}.")
+        repeat[label.strip()] = int(factor)
+    return repeat
+
+
+def write(
+    root: Path,
+    annotations: Path,
+    label_map: LabelMap,
+    options: Options,
+    processes: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Make the records of a data set, or leave them where nothing that they are made of has changed.
+
+    The files are the same byte for byte whatever the number of processes. Nothing takes the place of earlier records
+    before all is written; `records.json` comes last.
+
+    Args:
+        root: The folder with images and XML.
+        annotations: Where the records go.
+        label_map: The classes.
+        options: What decides the records.
+        processes: How many.
+        progress: Called with the images done and all of them.
+
+    Raises:
+        UserError: A rule that stops is broken (all of that are listed), no image is usable, or writing failed.
+    """
+    items, findings = audit.discover(root)
+    audit.refuse(root, findings)
+    fingerprint = _fingerprint(root, items, findings, label_map, options)
+    before = _read_inputs(annotations)
+    if before.get("fingerprint") == fingerprint and _whole(annotations, before):
+        found = {rule: Found(**value) for rule, value in before["found"].items()}
+        return Report(manifest.read(annotations), before["examples"], found, fresh=False)
+    shares = [options.proportions.of(split) for split in SPLITS]
+    reassigned = before.get("proportions", shares) != shares
+    assigned = {} if reassigned else splits.read_assigned(annotations / "boxes.csv")
+    split_of = splits.assign([_candidate(root, item, assigned) for item in items], options.proportions)
+    jobs, files = _plan(root, items, split_of, options)
+    settings = {"images": root, "proportions": shares, "shards": options.shards, "repeat": dict(options.repeat)}
+    try:
+        with _partial(annotations) as folder:
+            sums = _Sums(label_map)
+            sums.note(findings)
+            make = functools.partial(_make, root, label_map)
+            results = _counted(workers.ordered(make, jobs, processes), len(jobs), progress)
+            _write_files(folder, files, results, sums)
+            audit.refuse(root, sums.stopping)
+            if not any(sums.images.values()):
+                raise UserError(f"{root}: no usable image in it.")
+            sums.note(same_pictures(sums.looks))
+            made = Manifest(label_map.names, sums.splits(files), sums.digest(options), made_by("records", **settings))
+            (folder / "label_map.pbtxt").write_text(label_map.to_pbtxt(), encoding="utf-8")
+            inputs = {
+                "format": _FORMAT,
+                "fingerprint": fingerprint,
+                "proportions": shares,
+                "examples": sums.examples,
+                "bytes": {file.name: file.stat().st_size for file in sorted(folder.iterdir())},
+                "found": {rule: asdict(found) for rule, found in sums.found().items()},
+                "unused": sums.unused,
+            }
+            write_json(folder / _INPUTS, inputs)
+            manifest.write(folder, made)
+            _publish(folder, annotations)
+    except OSError as error:
+        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+        raise UserError(f"{annotations}: the records cannot be written ({why}).") from None
+    return Report(made, sums.examples, sums.found(), fresh=True, reassigned=reassigned)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    item: Item
+    repetition: int
+    split: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What comes back from a process: `record` is framed, and empty where the image is not used."""
+
+    job: _Job
+    record: bytes
+    boxes: tuple[Box, ...]
+    findings: tuple[Finding, ...]
+    looks: int
+    digest: bytes
+
+
+def _make(root: Path, label_map: LabelMap, job: _Job) -> _Made:
+    examined = audit.examine(root, job.item, label_map)
+    image = examined.image
+    if not examined.usable or image is None:
+        return _Made(job, b"", (), examined.findings, 0, b"")
+    example = tfexample.encode(
+        name=job.item.name,
+        encoded=image.encoded,
+        image_format=image.format,
+        sha256=hashlib.sha256(image.encoded).hexdigest() if image.why_encoded else image.sha256,
+        width=image.width,
+        height=image.height,
+        boxes=examined.boxes,
+        label_map=label_map,
+    )
+    digest = hashlib.sha256(f"{job.split}\0{job.item.name}\0{image.sha256}\0{examined.xml_sha256}".encode()).digest()
+    return _Made(job, tfrecord.frame(example), examined.boxes, examined.findings, image.looks, digest)
+
+
+class _Sums:
+    """What is counted while the records are written."""
+
+    def __init__(self, label_map: LabelMap) -> None:
+        self._label_map = label_map
+        self._boxes: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+        self._max_boxes = dict.fromkeys(SPLITS, 0)
+        self._found: dict[str, Counter[str]] = {}
+        self._digest = hashlib.sha256()
+        self.images = dict.fromkeys(SPLITS, 0)
+        self.examples = dict.fromkeys(SPLITS, 0)
+        self.looks: list[tuple[str, str, int]] = []
+        self.stopping: list[Finding] = []
+        self.unused: list[str] = []
+
+    def note(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self._found.setdefault(finding.rule, Counter()).update(files=1, count=finding.count)
+            if audit.RULES[finding.rule].stops:
+                self.stopping.append(finding)
+
+    def add(self, made: _Made) -> None:
+        split = made.job.split
+        self.examples[split] += bool(made.record)
+        if made.job.repetition:
+            return
+        self.note(made.findings)
+        if not made.record:
+            self.unused.append(made.job.item.name)
+            return
+        self.images[split] += 1
+        self._boxes[split].update(box.label for box in made.boxes)
+        self._max_boxes[split] = max(self._max_boxes[split], len(made.boxes))
+        self._digest.update(made.digest)
+        self.looks.append((made.job.item.name, split, made.looks))
+
+    def found(self) -> dict[str, Found]:
+        return {rule: Found(**self._found[rule]) for rule in audit.RULES if rule in self._found}
+
+    def splits(self, files: Mapping[str, tuple[str, ...]]) -> dict[str, manifest.Split]:
+        return {
+            split: manifest.Split(
+                files=files[split],
+                images=self.images[split],
+                boxes=self._boxes[split].total(),
+                boxes_per_class={name: self._boxes[split][name] for name in self._label_map.names},
+                max_boxes=self._max_boxes[split],
+            )
+            for split in SPLITS
+        }
+
+    def digest(self, options: Options) -> str:
+        self._digest.update(json.dumps([_FORMAT, self._label_map.names, asdict(options)], sort_keys=True).encode())
+        return self._digest.hexdigest()
+
+
+def same_pictures(looks: Sequence[tuple[str, str, int]]) -> Iterator[Finding]:
+    """The pictures that look the same, one finding for each group.
+
+    Args:
+        looks: Name, split and perceptual hash of each picture.
+    """
+    for group in duplicates.groups([look for _, _, look in looks]):
+        among = {looks[place][1] for place in group}
+        rule = "same_picture" if len(among) == 1 else "same_across_splits"
+        first, *others = [f"{looks[place][0]} ({looks[place][1]})" for place in group]
+        yield Finding(rule, looks[group[0]][0], f"{first} and {', '.join(others)}", len(group))
+
+
+def _candidate(root: Path, item: Item, assigned: Mapping[str, str]) -> Candidate:
+    return Candidate(item.name, audit.labels(root, item), item.folder_split or assigned.get(item.name))
+
+
+def _plan(
+    root: Path, items: Sequence[Item], split_of: Mapping[str, str], options: Options
+) -> tuple[list[_Job], dict[str, tuple[str, ...]]]:
+    """Which image goes into which file, in the order of writing, and each split's files.
+
+    The order is that of hashes: neighbours of a folder (the frames of a film) are far apart in the records, and so are
+    the repetitions of an image.
+    """
+    jobs: list[_Job] = []
+    files = {}
+    for split in SPLITS:
+        held = [
+            (splits.place(item.name, salt=f"{repetition}/"), item.name, repetition, item)
+            for item in items
+            if split_of[item.name] == split
+            for repetition in range(_times(root, item, options) if split == "train" else 1)
+        ]
+        held.sort(key=lambda entry: entry[:3])
+        count = options.shards or max(1, -(-sum(item.size for *_, item in held) // SHARD_BYTES))
+        single = count == 1 and options.shards == 0
+        names = [f"{split}.record" if single else f"{split}.record-{i:05d}-of-{count:05d}" for i in range(count)]
+        files[split] = tuple(names)
+        for number, (_, _, repetition, item) in enumerate(held):
+            jobs.append(_Job(item, repetition, split, names[number * count // len(held)]))
+    return jobs, files
+
+
+def _times(root: Path, item: Item, options: Options) -> int:
+    """How often train holds the image: as its class that is repeated most."""
+    if not options.repeat:
+        return 1
+    return max((options.repeat.get(label, 1) for label in audit.labels(root, item)), default=1)
+
+
+def _write_files(folder: Path, files: Mapping[str, tuple[str, ...]], results: Iterable[_Made], sums: _Sums) -> None:
+    """Write the record files and `boxes.csv` as the examples come, which is in the order of the files."""
+    for name in itertools.chain(*files.values()):
+        (folder / name).touch()
+    with contextlib.ExitStack() as stack, (folder / "boxes.csv").open("w", encoding="utf-8", newline="") as table:
+        rows = csv.writer(table, lineterminator="\n")
+        rows.writerow(_COLUMNS)
+        name, file = "", None
+        for made in results:
+            if file is None or made.job.file != name:
+                stack.close()
+                name, file = made.job.file, stack.enter_context((folder / made.job.file).open("wb"))
+            file.write(made.record)
+            sums.add(made)
+            if made.record and not made.job.repetition:
+                head = (made.job.item.name, made.job.split)
+                rows.writerows([(*head, *_cells(box)) for box in made.boxes] or [(*head, *[""] * 7)])
+
+
+def _counted(results: Iterable[_Made], total: int, progress: Callable[[int, int], None]) -> Iterator[_Made]:
+    for done, made in enumerate(results, start=1):
+        yield made
+        progress(done, total)
+
+
+def _cells(box: Box) -> tuple[str, ...]:
+    corners = (f"{value:.10g}" for value in (box.xmin, box.ymin, box.xmax, box.ymax))
+    return (box.label, *corners, str(int(box.difficult)), str(int(box.truncated)))
+
+
+@contextlib.contextmanager
+def _partial(annotations: Path) -> Iterator[Path]:
+    """A new folder inside `annotations` that goes away in the end; what a killed run left there goes first."""
+    folder = annotations / _PARTIAL
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # The system lets go of the lock when the process ends, however it ends.
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in folder.iterdir():
+            left.unlink()
+        yield folder
+        shutil.rmtree(folder)
+    except BlockingIOError:
+        raise UserError(f"{annotations}: another make records is writing there. Wait for it.") from None
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            annotations.rmdir()  # only if it is empty, so if we made it
+        raise
+    finally:
+        os.close(handle)
+
+
+def _publish(folder: Path, annotations: Path) -> None:
+    """Put the new files in the place of the old; without a `records.json` meanwhile, so that nobody reads a mix."""
+    (annotations / manifest.NAME).unlink(missing_ok=True)
+    for old in annotations.iterdir():
+        if old.is_file() and old.name.partition(".record")[0] in SPLITS and ".record" in old.name:
+            old.unlink()
+    for file in sorted(folder.iterdir(), key=lambda file: file.name == manifest.NAME):
+        file.replace(annotations / file.name)
+
+
+def _fingerprint(
+    root: Path, items: Sequence[Item], findings: Sequence[Finding], label_map: LabelMap, options: Options
+) -> str:
+    """A digest that changes when a file does, as make would see it: by its name, size and time."""
+    digest = hashlib.sha256()
+    settings = [_FORMAT, os.fspath(root.resolve()), label_map.names, asdict(options), [asdict(f) for f in findings]]
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    for item in items:
+        for name in (item.name, item.xml):
+            status = (root / name).stat()
+            digest.update(f"\0{name}\0{status.st_size}\0{status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _read_inputs(annotations: Path) -> dict[str, Any]:
+    """What `inputs.json` says; nothing where there is none of this format."""
+    try:
+        value = json.loads((annotations / _INPUTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) and value.get("format") == _FORMAT else {}
+
+
+def _whole(annotations: Path, inputs: Mapping[str, Any]) -> bool:
+    """Whether all files that were made are still there, as large as they were."""
+    try:
+        sizes = {name: (annotations / name).stat().st_size for name in inputs["bytes"]}
+    except OSError:
+        return False
+    return sizes == inputs["bytes"] and (annotations / manifest.NAME).is_file()

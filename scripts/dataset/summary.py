@@ -1,0 +1,67 @@
+"""What people see in the terminal of a data set and its records."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from scripts.dataset import audit
+from scripts.dataset.shards import Found, Report
+from scripts.dataset.splits import SPLITS
+
+_STYLES = {audit.ERROR: "red", audit.WARNING: "yellow", audit.NOTE: "dim"}
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, where that is a terminal: call what it gives with how many are done of how many."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_records(report: Report, annotations: Path) -> None:
+    """The table of a finished `make records`, and what was found on the way."""
+    console = Console(highlight=False)
+    console.print(_table(report))
+    print_found(console, report.found)
+    for split in SPLITS:
+        if not report.manifest.splits[split].images:
+            console.print(f"[yellow]{split} holds no image.[/]")
+    if report.reassigned:
+        console.print("[yellow]Other proportions than before: all images were assigned to the splits anew.[/]")
+    done = "written to" if report.fresh else "up to date in"
+    console.print(f"Records {done} {escape(audit.printable(str(annotations)))}", soft_wrap=True)
+
+
+def print_found(console: Console, found: Mapping[str, Found]) -> None:
+    """One line for each rule that was broken, the worst first."""
+    for level in _STYLES:
+        for name, times in found.items():
+            rule = audit.RULES[name]
+            if rule.level == level:
+                count = (
+                    f"{times.count:,} in {times.files:,} files" if times.count != times.files else f"{times.count:,}"
+                )
+                line = f"[{_STYLES[level]}]{level}: {rule.title}: {count}.[/] {rule.advice}"
+                console.print(line, soft_wrap=True)
+
+
+def _table(report: Report) -> Table:
+    table = Table("", *SPLITS, "all", title="Records", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    held = [report.manifest.splits[split] for split in SPLITS]
+    rows = {"images": [split.images for split in held], "boxes": [split.boxes for split in held]}
+    rows |= {label: [split.boxes_per_class[label] for split in held] for label in report.manifest.classes}
+    examples = [report.examples[split] for split in SPLITS]
+    if examples != rows["images"]:
+        rows["examples (with repeated images)"] = examples
+    for heading, values in rows.items():
+        table.add_row(escape(audit.printable(heading)), *(f"{value:,}" for value in [*values, sum(values)]))
+    return table
