@@ -12,7 +12,17 @@ Example:
 
 from collections.abc import Callable, Collection
 
-from scripts.tfod.compat import control_flow, estimator, keras, protos, quiet, tensorflow_io
+from scripts.tfod.compat import (
+    control_flow,
+    cuda_notice,
+    estimator,
+    keras,
+    numpy_names,
+    pillow_fonts,
+    protos,
+    quiet,
+    tensorflow_io,
+)
 
 REPAIRS: dict[str, Callable[[], None]] = {
     "keras": keras.repair,
@@ -20,15 +30,19 @@ REPAIRS: dict[str, Callable[[], None]] = {
     "control_flow": control_flow.repair,
     "estimator": estimator.repair,
     "tensorflow_io": tensorflow_io.repair,
+    "numpy_names": numpy_names.repair,
+    "pillow_fonts": pillow_fonts.repair,
+    "cuda_notice": cuda_notice.repair,
     "quiet": quiet.repair,
 }
-"""Every repair by its name. They do not depend on each other's order."""
+"""Every repair by its name. Their order does not matter."""
 
 
 def install(without: Collection[str] = ()) -> None:
-    """Make `object_detection` importable and working in this process and in those it spawns.
+    """Make `object_detection` importable and working in this process.
 
-    Call it before anything imports TensorFlow; calling it again does nothing.
+    Call it before anything imports TensorFlow; calling it again does nothing. A process started by `spawn` has to call
+    it again, one made by `fork` has not.
 
     Args:
         without: Names of `REPAIRS` to leave out, so that tests can show what each is for.

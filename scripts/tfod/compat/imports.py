@@ -2,11 +2,9 @@
 
 import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
 
 Action = Callable[[ModuleType], None]
 
@@ -44,19 +42,19 @@ class _AfterFinder(importlib.abc.MetaPathFinder):
 
 
 class _AfterLoader(importlib.abc.Loader):
-    """A loader that runs actions after the one it stands before; all else it leaves to that one."""
+    """Executes a module with its own loader, gives the module back to that loader, and runs the actions."""
 
-    def __init__(self, loader: Any, actions: Sequence[Action]) -> None:
+    def __init__(self, loader: importlib.abc.Loader, actions: Sequence[Action]) -> None:
         self._loader = loader
         self._actions = actions
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
         self._loader.exec_module(module)
         for action in self._actions:
             action(module)

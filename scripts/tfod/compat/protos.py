@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 PACKAGE = "object_detection.protos"
 
@@ -54,19 +53,15 @@ class _Finder(importlib.abc.MetaPathFinder):
             return None
         serialized = serialized_descriptor(Path(spec.origin).read_text(encoding="utf-8"))
         if serialized is not None:
-            spec.loader = _Loader(serialized, spec.loader)
+            spec.loader = _Loader(serialized)
         return spec
 
 
 class _Loader(importlib.abc.Loader):
     """Fills a module with the messages and enums of a serialized file descriptor."""
 
-    def __init__(self, serialized: bytes, original: Any) -> None:
+    def __init__(self, serialized: bytes) -> None:
         self._serialized = serialized
-        self._original = original
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._original, name)
 
     def exec_module(self, module: ModuleType) -> None:
         from google.protobuf import descriptor_pb2, descriptor_pool

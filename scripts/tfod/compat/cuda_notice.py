@@ -1,0 +1,62 @@
+"""TensorFlow 2.18 began to report a missing CUDA driver as an error ("failed call to cuInit") on machines without GPU.
+
+No TF_CPP_MIN_LOG_LEVEL that would drop this line would let real errors through. It is written once in a process, when
+the devices are listed: so they are listed at once, with stderr held back meanwhile.
+"""
+
+import contextlib
+import ctypes
+import os
+import tempfile
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from scripts.tfod.compat import imports
+
+NOTICE = b"failed call to cuInit"
+
+
+def repair() -> None:
+    """Drop the notice where there is no driver; TF_CPP_MIN_LOG_LEVEL=0 keeps it."""
+    imports.after("tensorflow", _list_devices)
+
+
+def _list_devices(tensorflow: ModuleType) -> None:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or _has_driver():
+        return
+    with without_lines(NOTICE):
+        config: Any = tensorflow.config
+        config.list_physical_devices()
+
+
+def _has_driver() -> bool:
+    # With a driver, the notice is a real error.
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def without_lines(text: bytes, descriptor: int = 2) -> Iterator[None]:
+    """Hold back what is written to a file descriptor, also by C++; at the end pass on all lines without `text`."""
+    try:
+        original = os.dup(descriptor)
+    except OSError:  # A process without stderr.
+        yield
+        return
+    try:
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), descriptor)
+            try:
+                yield
+            finally:
+                os.dup2(original, descriptor)
+                held.seek(0)
+                for line in held:
+                    if text not in line:
+                        os.write(descriptor, line)
+    finally:
+        os.close(original)
