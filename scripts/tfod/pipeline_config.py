@@ -39,6 +39,7 @@ class Settings:
         max_boxes: Most boxes of one picture that training and evaluation keep.
         max_detections: Most detections the model gives for one picture.
         checkpoint: Prefix of the checkpoint to start from (".../ckpt-0"), or None to start from random weights.
+        checkpoint_type: The API's `fine_tune_checkpoint_type`: "detection" takes backbone and FPN, "full" all.
         label_map: Path of the label map.
         train_records: Paths of the training records.
         eval_records: Paths of the records that the API's evaluation reads.
@@ -59,6 +60,7 @@ class Settings:
     max_boxes: int
     max_detections: int
     checkpoint: str | None
+    checkpoint_type: str
     label_map: str
     train_records: tuple[str, ...]
     eval_records: tuple[str, ...]
@@ -129,7 +131,9 @@ def render(template: Path, settings: Settings) -> str:
         return environment.get_template(template.name).render(values)
     except jinja2.TemplateNotFound as error:
         if str(error.name).startswith("augmentations/"):
-            presets = sorted(path.name.removesuffix(".config.j2") for path in template.parent.glob("augmentations/*.j2"))
+            presets = sorted(
+                path.name.removesuffix(".config.j2") for path in template.parent.glob("augmentations/*.j2")
+            )
             raise UserError(f"AUGMENT={settings.augment}: must be one of {', '.join(presets)}.") from None
         raise UserError(f"{template}: no such template.") from None
     except jinja2.TemplateError as error:
@@ -171,7 +175,8 @@ def differences(old: Any, new: Any) -> list[str]:
     """Name what makes a checkpoint of `old`'s model useless for `new`'s: one line a difference in the model.
 
     Args:
-        old, new: Two `TrainEvalPipelineConfig` messages.
+        old: The `TrainEvalPipelineConfig` that the checkpoint was made with.
+        new: The one to go on with.
 
     Returns:
         Lines such as "model.ssd.num_classes: 3 -> 2"; empty where training can go on. How a model trains and how its

@@ -1,0 +1,92 @@
+"""What a run will cost, before its first step: time, disk and memory."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.support import hardware
+from scripts.support.errors import UserError
+from scripts.tfod.pipeline_config import Settings
+from scripts.tfod.progress import clock
+
+_PARAMETERS = 32_000_000
+_SLOTS = {"momentum": 1, "adam": 2}
+_KEPT = 5  # the latest three, the best, and the one that is being written
+_STEP_PER_PROBE = {True: 90.0, False: 62.0}
+_BASE_MEMORY = 2.0e9
+_MEMORY_PER_PIXEL = {True: 2300.0, False: 3600.0}
+_TRACING = 45.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Attributes:
+        seconds: Time in all, from measuring one convolution here; a half to a double of it is usual.
+        disk: Bytes of checkpoints.
+        memory: Bytes of memory at the peak (of the GPU's where there is one).
+    """
+
+    seconds: float
+    disk: int
+    memory: int
+
+    def __str__(self) -> str:
+        """One line for the user."""
+        disk, memory = self.disk / 1e9, self.memory / 1e9
+        return f"estimate: about {clock(self.seconds)}, {disk:.1f} GB of disk, {memory:.0f} GB of memory"
+
+
+def of_run(settings: Settings, steps: int, bf16: bool) -> Estimate:
+    """Estimate the rest of a run by timing one layer of its head on this machine.
+
+    Args:
+        settings: The run's settings.
+        steps: Steps that are still to do.
+        bf16: Whether it computes in bfloat16.
+    """
+    probe = _seconds_of_layer(settings.size, settings.batch, bf16)
+    pixels = settings.batch * settings.size**2
+    return Estimate(
+        seconds=_TRACING + steps * probe * _STEP_PER_PROBE[bf16],
+        disk=4 * _PARAMETERS * (1 + _SLOTS[settings.optimizer]) * _KEPT,
+        memory=int(_BASE_MEMORY + pixels * _MEMORY_PER_PIXEL[bf16]),
+    )
+
+
+def refuse_too_little_disk(estimate: Estimate, folder: Path) -> None:
+    """Raise UserError where a run's checkpoints would not fit beside what is on the disk of `folder`."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    have = sum(file.stat().st_size for file in folder.rglob("ckpt-*")) if folder.is_dir() else 0
+    free = shutil.disk_usage(existing).free
+    if free + have < estimate.disk:
+        raise UserError(
+            f"{folder}: its disk has {free / 1e9:.1f} GB free, the run's checkpoints need {estimate.disk / 1e9:.1f}. "
+            "Make room, or put workspace/ on another disk."
+        )
+
+
+def warning(estimate: Estimate) -> str | None:
+    """A line to say where the run may not fit into memory, or None. GPUs' memory is not looked at."""
+    free = hardware.memory_free()
+    if estimate.memory <= free:
+        return None
+    return f"warning: {free / 1e9:.0f} GB of memory are free; a smaller BATCH or SIZE needs less"
+
+
+def _seconds_of_layer(size: int, batch: int, bf16: bool) -> float:
+    """Seconds of one forward 3x3 convolution of 256 channels at stride 8, a layer of the head's towers."""
+    import tensorflow as tf
+
+    dtype = tf.bfloat16 if bf16 else tf.float32
+    image = tf.random.stateless_normal((batch, size // 8, size // 8, 256), (0, 0), dtype=dtype)
+    kernel = tf.random.stateless_normal((3, 3, 256, 256), (0, 1), dtype=dtype)
+    layer = tf.function(lambda: tf.reduce_max(tf.nn.conv2d(image, kernel, 1, "SAME")))
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        layer().numpy()
+        times.append(time.perf_counter() - start)
+    return min(times)
