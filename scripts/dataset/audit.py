@@ -7,13 +7,13 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from scripts.dataset import images, voc
+from scripts.dataset import duplicates, images, voc
 from scripts.dataset.label_map import LabelMap
-from scripts.dataset.splits import SPLITS
+from scripts.dataset.splits import SPLITS, Candidate
 from scripts.dataset.voc import Annotation, Box
 from scripts.support.errors import UserError
 
@@ -81,11 +81,6 @@ RULES = {
         WARNING, "image that lost all its boxes", "Not used: somebody is on it, so it is no negative."
     ),
     "box_duplicate": Rule(WARNING, "box that stands there twice", "Remove one of the two."),
-    "box_tiny": Rule(
-        NOTE,
-        "box that is tiny at the training size",
-        f"Under {TINY_SIDE:g} pixels: train at a larger SIZE or leave it.",
-    ),
     "size_differs": Rule(WARNING, "size in the XML that is not the image's", "The image's real size counts."),
     "labelled_sideways": Rule(
         WARNING,
@@ -95,6 +90,11 @@ RULES = {
     "animated": Rule(WARNING, "animated image", "The first frame counts."),
     "deep": Rule(
         WARNING, "image of more than 8 bits a channel", "The upper 8 bits count: look whether it is too dark."
+    ),
+    "box_tiny": Rule(
+        NOTE,
+        "box that is tiny at the training size",
+        f"Under {TINY_SIDE:g} pixels: train at a larger SIZE or leave it.",
     ),
     "oriented": Rule(NOTE, "image with an EXIF orientation", "Turned as labelImg shows it."),
     "other_filename": Rule(NOTE, "<filename> that is another file's name", "The XML's own name counts."),
@@ -251,6 +251,24 @@ def examine(root: Path, item: Item, label_map: LabelMap, size: int | None = None
     stopped = any(RULES[finding.rule].stops for finding in findings)
     usable = not stopped and (bool(boxes) or not annotation.boxes)
     return Examined(item, usable, boxes, tuple(findings), image, xml_sha256)
+
+
+def candidates(root: Path, items: Iterable[Item], assigned: Mapping[str, str]) -> list[Candidate]:
+    """The items as `splits.assign` wants them: fixed where a folder or earlier records say so."""
+    return [Candidate(i.name, labels(root, i), i.folder_split or assigned.get(i.name)) for i in items]
+
+
+def same_pictures(looks: Sequence[tuple[str, str, int]]) -> Iterator[Finding]:
+    """The pictures that look the same, one finding for each group.
+
+    Args:
+        looks: Name, split and perceptual hash of each picture.
+    """
+    for group in duplicates.groups([look for _, _, look in looks]):
+        among = {looks[place][1] for place in group}
+        rule = "same_picture" if len(among) == 1 else "same_across_splits"
+        first, *others = [f"{looks[place][0]} ({looks[place][1]})" for place in group]
+        yield Finding(rule, looks[group[0]][0], f"{first} and {', '.join(others)}", len(group))
 
 
 def stopping(findings: Iterable[Finding]) -> list[Finding]:

@@ -25,11 +25,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.dataset import audit, duplicates, manifest, splits, tfexample, tfrecord, workers
+from scripts.dataset import audit, manifest, splits, tfexample, tfrecord, workers
 from scripts.dataset.audit import Finding, Item
 from scripts.dataset.label_map import LabelMap
 from scripts.dataset.manifest import Manifest
-from scripts.dataset.splits import SPLITS, Candidate, Proportions
+from scripts.dataset.splits import SPLITS, Proportions
 from scripts.dataset.voc import Box
 from scripts.support.errors import UserError
 from scripts.support.files import write_json
@@ -138,7 +138,7 @@ def write(
     shares = [options.proportions.of(split) for split in SPLITS]
     reassigned = before.get("proportions", shares) != shares
     assigned = {} if reassigned else splits.read_assigned(annotations / "boxes.csv")
-    split_of = splits.assign([_candidate(root, item, assigned) for item in items], options.proportions)
+    split_of = splits.assign(audit.candidates(root, items, assigned), options.proportions)
     jobs, files = _plan(root, items, split_of, options)
     settings = {"images": root, "proportions": shares, "shards": options.shards, "repeat": dict(options.repeat)}
     try:
@@ -151,7 +151,7 @@ def write(
             audit.refuse(root, sums.stopping)
             if not any(sums.images.values()):
                 raise UserError(f"{root}: no usable image in it.")
-            sums.note(same_pictures(sums.looks))
+            sums.note(audit.same_pictures(sums.looks))
             made = Manifest(label_map.names, sums.splits(files), sums.digest(options), made_by("records", **settings))
             (folder / "label_map.pbtxt").write_text(label_map.to_pbtxt(), encoding="utf-8")
             inputs = {
@@ -265,23 +265,6 @@ class _Sums:
     def digest(self, options: Options) -> str:
         self._digest.update(json.dumps([_FORMAT, self._label_map.names, asdict(options)], sort_keys=True).encode())
         return self._digest.hexdigest()
-
-
-def same_pictures(looks: Sequence[tuple[str, str, int]]) -> Iterator[Finding]:
-    """The pictures that look the same, one finding for each group.
-
-    Args:
-        looks: Name, split and perceptual hash of each picture.
-    """
-    for group in duplicates.groups([look for _, _, look in looks]):
-        among = {looks[place][1] for place in group}
-        rule = "same_picture" if len(among) == 1 else "same_across_splits"
-        first, *others = [f"{looks[place][0]} ({looks[place][1]})" for place in group]
-        yield Finding(rule, looks[group[0]][0], f"{first} and {', '.join(others)}", len(group))
-
-
-def _candidate(root: Path, item: Item, assigned: Mapping[str, str]) -> Candidate:
-    return Candidate(item.name, audit.labels(root, item), item.folder_split or assigned.get(item.name))
 
 
 def _plan(

@@ -1,6 +1,7 @@
 """What people see in the terminal of a data set and its records."""
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,8 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from scripts.dataset import audit
+from scripts.dataset.check import Checked
 from scripts.dataset.shards import Found, Report
 from scripts.dataset.splits import SPLITS
+
+_SHOWN = 8
+"""Files that the terminal shows under one rule."""
 
 _STYLES = {audit.ERROR: "red", audit.WARNING: "yellow", audit.NOTE: "dim"}
 
@@ -39,6 +44,36 @@ def print_records(report: Report, annotations: Path) -> None:
     console.print(f"Records {done} {escape(audit.printable(str(annotations)))}", soft_wrap=True)
 
 
+def print_checked(checked: Checked, page: Path) -> None:
+    """The tables of a finished `make check`, and the first files that break each rule."""
+    console = Console(highlight=False)
+    rows = {"images": [checked.images[split] for split in SPLITS]}
+    rows["images without boxes"] = [checked.negatives[split] for split in SPLITS]
+    for label in checked.classes:
+        rows[label] = [checked.per_class(split)[label] for split in SPLITS]
+    console.print(_counts("Data set", rows))
+    for name, group in itertools.groupby(checked.findings, key=lambda finding: finding.rule):
+        findings = list(group)
+        found = Found(len(findings), sum(finding.count for finding in findings))
+        print_found(console, {name: found})
+        for finding in findings[:_SHOWN]:
+            detail = f"  [dim]{escape(audit.printable(finding.detail))}[/]" if finding.detail else ""
+            console.print(f"    {escape(audit.printable(finding.path))}{detail}", soft_wrap=True)
+        if len(findings) > _SHOWN:
+            console.print(f"    [dim]... and {len(findings) - _SHOWN:,} more: see the page.[/]")
+    _print_anchors(console, checked)
+    console.print(f"{checked.errors:,} errors. Report: {escape(audit.printable(str(page)))}", soft_wrap=True)
+
+
+def _print_anchors(console: Console, checked: Checked) -> None:
+    parts = "   ".join(f"{scale:g}: {part:.1%}" for scale, part in checked.coverage.items())
+    console.print(f"Boxes that an anchor covers at IoU 0.5 and {checked.anchors.size} pixels, by anchor scale:")
+    console.print(f"    {parts}", soft_wrap=True)
+    missed = round(len(checked.boxes) * (1 - checked.coverage[checked.anchors.scale]))
+    best = f"scale {checked.best_scale:g} covers most, {checked.coverage[checked.best_scale]:.1%}"
+    console.print(f"At scale {checked.anchors.scale:g} no anchor covers {missed:,} of {len(checked.boxes):,}; {best}.")
+
+
 def print_found(console: Console, found: Mapping[str, Found]) -> None:
     """One line for each rule that was broken, the worst first."""
     for level in _STYLES:
@@ -53,15 +88,19 @@ def print_found(console: Console, found: Mapping[str, Found]) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = Table("", *SPLITS, "all", title="Records", title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
     held = [report.manifest.splits[split] for split in SPLITS]
     rows = {"images": [split.images for split in held], "boxes": [split.boxes for split in held]}
     rows |= {label: [split.boxes_per_class[label] for split in held] for label in report.manifest.classes}
     examples = [report.examples[split] for split in SPLITS]
     if examples != rows["images"]:
         rows["examples (with repeated images)"] = examples
+    return _counts("Records", rows)
+
+
+def _counts(title: str, rows: Mapping[str, Sequence[int]]) -> Table:
+    table = Table("", *SPLITS, "all", title=title, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
     for heading, values in rows.items():
         table.add_row(escape(audit.printable(heading)), *(f"{value:,}" for value in [*values, sum(values)]))
     return table

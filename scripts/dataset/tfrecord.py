@@ -93,7 +93,7 @@ def _masked(data: bytes) -> int:
 @cache
 def _tables() -> tuple[np.ndarray, list[list[int]]]:
     """What a byte at each place of a block leaves in the register, and what a block of zeros makes of a register."""
-    step = np.arange(256, dtype=np.uint32)
+    step: np.ndarray = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         step = step >> 1 ^ (step & 1) * np.uint32(_POLYNOMIAL)
     table = np.empty((_BLOCK, 256), dtype=np.uint32)
