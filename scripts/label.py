@@ -1,4 +1,4 @@
-"""Draw boxes around faces in labelImg, saved as Pascal VOC beside the images."""
+"""`make label`: draw boxes around faces in labelImg, saved as Pascal VOC beside the images."""
 
 import os
 import sys

@@ -57,6 +57,7 @@ class Annotation:
         width: The image's width in pixels as the XML has it; 0 where it does not say.
         height: The image's height, likewise.
         boxes: The objects, in the file's order.
+        source: Where the labels come from, as the XML has it; labelImg writes "Unknown".
     """
 
     path: Path
@@ -64,6 +65,7 @@ class Annotation:
     width: int
     height: int
     boxes: tuple[Box, ...]
+    source: str = "Unknown"
 
 
 def read(path: Path) -> Annotation:
@@ -90,6 +92,7 @@ def parse(path: Path, data: bytes) -> Annotation:
         width=_pixels(path, size, "width"),
         height=_pixels(path, size, "height"),
         boxes=tuple(_box(path, number, node) for number, node in enumerate(root.iterfind("object"), start=1)),
+        source=_text(root, "source/database") or "Unknown",
     )
 
 
@@ -120,7 +123,7 @@ def write(path: Path, annotation: Annotation) -> None:
     try:
         _add(root, "folder", path.parent.name)
         _add(root, "filename", annotation.filename)
-        _add(_add(root, "source"), "database", "Unknown")
+        _add(_add(root, "source"), "database", annotation.source)
         size = _add(root, "size")
         for name, value in (("width", annotation.width), ("height", annotation.height), ("depth", 3)):
             _add(size, name, str(value))

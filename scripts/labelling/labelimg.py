@@ -197,7 +197,7 @@ class Window(labelImg.MainWindow):  # type: ignore[misc]
         if failed is None or failed not in self.m_img_list:
             move()
             return
-        self.file_path = failed
+        self.file_path: str | None = failed
         move()
         if self.file_path == failed:
             self.file_path = None

@@ -1,6 +1,7 @@
 """labelImg as a person uses it: a real window on a virtual display, a real mouse, and the XML that comes out."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -331,3 +332,14 @@ def test_all_boxes_are_shown_where_labelimg_gives_up(tmp_path: Path) -> None:
     twice = xml.read_text().replace("</annotation>", xml.read_text().partition("<segmented>0</segmented>")[2])
     xml.write_text(twice.replace("<difficult>0", "<difficult>Unspecified"))
     assert run_window(images, tmp_path, "print(len(window.canvas.shapes))").split() == ["2"]
+
+
+@needs_labelimg
+def test_a_model_s_boxes_that_a_person_verified_are_the_persons(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    xml = labelled(images / "1.png")
+    voc.write(xml, dataclasses.replace(voc.read(xml), source="prelabel 0123"))
+    run_window(images, tmp_path, "window.verify_image()")
+    assert voc.read(xml).source == "Unknown"
+    assert voc.read(xml).boxes == (voc.Box("with_mask", *FACE),)
+    assert 'verified="yes"' in xml.read_text()
