@@ -1,0 +1,42 @@
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import standin
+import tiny_model
+
+
+@pytest.fixture(scope="session")
+def zoo_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[standin.StandIn]:
+    """A stand-in for the default model's archive in the zoo. Read-only: copy it before changing it."""
+    folder = tmp_path_factory.mktemp("zoo")
+    yield standin.write_archive(folder)
+    shutil.rmtree(folder)  # pytest would keep its 130 MB for three sessions
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of a very small detector, at step 7, its weights random. Read-only."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_model.write_run(folder)
+    tiny_model.save_checkpoint(folder, tiny_model.build(), steps=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """What `python -m scripts.export` said of that run."""
+    folders = ["--models", str(tiny_run.parent), "--exported", str(tmp_path_factory.mktemp("exported"))]
+    command = [sys.executable, "-m", "scripts.export", "--run", tiny_run.name, *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def tiny_exported(tiny_export: subprocess.CompletedProcess[str]) -> Path:
+    """The folder of that run, exported. Read-only."""
+    return Path(tiny_export.args[-1]) / "tiny"
