@@ -18,7 +18,7 @@ from typing import Any
 
 from scripts.support import hardware
 from scripts.support.errors import UserError
-from scripts.tfod import estimate, signals
+from scripts.tfod import estimate, signals, validation
 from scripts.tfod.pipeline_config import Settings
 from scripts.tfod.progress import Progress
 
@@ -64,14 +64,12 @@ class Outcome:
         signal: The signal that ended it, or None.
         best_step: Step of the best validation, or None without one.
         best_map: mAP@0.5 of the best validation, or None.
-        stopped_early: Whether validation stopped improving.
     """
 
     step: int
     signal: int | None = None
     best_step: int | None = None
     best_map: float | None = None
-    stopped_early: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -79,18 +77,12 @@ class Outcome:
         return 0 if self.signal is None else signals.exit_code(self.signal)
 
 
-Validate = Callable[[Any, Path, int], float]
-"""Called with the detection model, the run's folder and the step; gives mAP@0.5 in 0..1."""
-
-
 def choose_bf16(precision: str) -> bool:
     """Whether to compute in bfloat16 for "bf16", "fp32" or "auto", which takes it where the hardware has it."""
     return hardware.has_bf16() if precision == "auto" else precision == "bf16"
 
 
-def train(
-    config: Path, folder: Path, settings: Settings, options: Options, validate: Validate | None = None
-) -> Outcome:
+def train(config: Path, folder: Path, settings: Settings, options: Options) -> Outcome:
     """Train by running the API's `model_main_tf2` on a pipeline config.
 
     Goes on at the latest checkpoint in `folder`, if there is one.
@@ -100,7 +92,6 @@ def train(
         folder: Where checkpoints and TensorBoard events go; the API's `--model_dir`.
         settings: What the config was rendered from.
         options: How to train.
-        validate: How to validate; needed where `options.validate_every` is set.
 
     Raises:
         UserError: The loss is not finite, the disk is full, or a checkpoint does not fit.
@@ -131,9 +122,7 @@ def train(
                 progress.say(warning)
             estimate.refuse_too_little_disk(cost, folder)
         outcomes: list[Outcome] = []
-        loop = functools.partial(
-            train_loop, options=options, progress=progress, stop=stop, validate=validate, ended=outcomes.append
-        )
+        loop = functools.partial(train_loop, options=options, progress=progress, stop=stop, ended=outcomes.append)
         arguments = [
             "model_main_tf2",
             f"--pipeline_config_path={config}",
@@ -155,7 +144,6 @@ def train_loop(
     options: Options,
     progress: Progress,
     stop: signals.Stop,
-    validate: Validate | None = None,
     ended: Callable[[Outcome], None] = lambda outcome: None,
     record_summaries: bool = True,
     use_tpu: bool = False,
@@ -202,6 +190,7 @@ def train_loop(
         writer = tf.summary.create_file_writer(str(folder / "train"))
         train_step = _step_function(strategy, model, optimizer, step, train_config, record_summaries)
         iterator = iter(batches)
+        validate = validation.validator(model, configs, folder) if options.validate_every else None
         progress.phase("tracing the first step")
 
     saver = _Saver(manager, model, step, options)
@@ -223,18 +212,16 @@ def train_loop(
             last = number == steps or stop.signal is not None
             if last or saver.due(number):
                 saver.save(number)
-            if validate and options.validate_every and (number % options.validate_every == 0 or number == steps):
-                if stop.signal is not None:
-                    break
-                saver.save(number)
-                progress.phase(f"validating at step {number}")
-                best = best.after(number, validate(model, folder, number), manager)
-                progress.say(f"step {number}: mAP@0.5 on val {best.latest:.3f}, best {best.map:.3f} at {best.step}")
-                if options.patience and best.waited >= options.patience:
-                    ended(Outcome(number, None, best.step, best.map, stopped_early=True))
-                    return
             if stop.signal is not None:
                 break
+            if validate and (number % options.validate_every == 0 or number == steps):
+                saver.save(number)
+                progress.phase(f"validating at step {number}")
+                best = best.after(number, validate(number), manager)
+                progress.say(f"step {number}: mAP@0.5 on val {best.latest:.3f}, best {best.map:.3f} at {best.step}")
+                if options.patience and best.waited >= options.patience:
+                    progress.say(f"stopping early: no better for {best.waited} validations")
+                    break
     model_lib_v2.clean_temporary_directories(strategy, str(folder))
     ended(Outcome(int(step.value()), stop.signal, best.step, best.map))
 
