@@ -1,6 +1,5 @@
 """TensorFlow 2.16 removed `tf.estimator`, which the API's `inputs` and `model_lib` import for `ModeKeys`."""
 
-import sys
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +10,7 @@ MODULE = "tensorflow.compat.v1"
 
 def repair() -> None:
     """Put an `estimator` that has only `ModeKeys` into `tensorflow.compat.v1`."""
-    imports.after("tensorflow", _add)
+    imports.after(MODULE, _add)
 
 
 class ModeKeys:
@@ -22,8 +21,7 @@ class ModeKeys:
     PREDICT = "infer"
 
 
-def _add(_: ModuleType) -> None:
-    compat_v1 = sys.modules[MODULE]
+def _add(compat_v1: ModuleType) -> None:
     if hasattr(compat_v1, "estimator"):
         return
     stand_in = ModuleType(f"{MODULE}.estimator", "What is left of tf.estimator: the names of its modes.")

@@ -11,8 +11,7 @@ from types import ModuleType
 
 from scripts.tfod.compat import imports
 
-PACKAGES = r"[/\\](?:site|dist)-packages[/\\]"
-CALLERS = rf"{PACKAGES}(?:object_detection|official|orbit|tensorflow|tf_keras|tf_slim)[/\\]"
+CALLERS = r"[/\\](?:site|dist)-packages[/\\](?:object_detection|official|orbit|tensorflow|tf_keras|tf_slim)[/\\]"
 
 LOGGED = re.compile(
     "|".join(
@@ -43,8 +42,6 @@ def repair() -> None:
     # absl makes its logger of a class of its own, so it must not exist before.
     imports.after("absl.logging", _filter_absl)
     imports.after("tensorflow", _filter_handlers)
-    # Python 3.12 warns of "\d" in every file of theirs that it compiles; uv leaves compiling to the first import.
-    warnings.filterwarnings("ignore", category=SyntaxWarning, module=f".*{PACKAGES}")
     # Imported by TensorFlow's cluster resolvers; tells that a Python version will end, years ahead.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core\.")
     warnings.filterwarnings("ignore", message="`tf.keras.backend.set_learning_phase` is deprecated")
