@@ -1,0 +1,111 @@
+# The front door: one target a step, each of them `python -m scripts.<step>`. `make` alone lists them.
+#
+# A new step is three lines:
+#     step: VARIABLES = NAME=default OTHER_NAME=     its options --name and --other-name. The defaults are the script's;
+#     step: venv ## what it does                     here they are only said. A switch goes in SWITCHES too.
+#     	$(step)
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.NOTPARALLEL:
+
+SWITCHES := DRY FRESH
+PYTHON_OF_VENV := .venv/bin/python
+
+##@ Set up
+
+setup: VARIABLES = PYTHON= GPU=0
+setup: ## make .venv and install the locked packages; the other targets do it when they need it
+	@scripts/setup.sh base
+
+doctor: VARIABLES = MODEL=ssd_resnet50_v1_fpn_640x640
+doctor: venv ## say what was found: Python, TensorFlow, devices, bf16, disk, memory, display, the zoo
+	$(step)
+
+##@ Label and convert
+
+sample: VARIABLES = OUT=workspace/sample COUNT=300 SEED=0
+sample: venv ## draw the sample data set
+	$(step)
+
+records: VARIABLES = IMAGES=workspace/images ANNOTATIONS=annotations CLASSES=configs/classes.txt SPLIT=70,15,15 SHARDS=0 \
+    REPEAT= PROCESSES=0
+records: venv ## turn labelled images into the label map and the records
+	$(step)
+
+##@ Train and use
+
+train: VARIABLES = RUN=default STEPS=3000 BATCH=8 SIZE= LEARNING_RATE= OPTIMIZER=momentum WARMUP_STEPS= ANCHOR_SCALE=2.0 \
+    BATCH_NORM_DECAY= CLIP_GRADIENTS=10.0 AUGMENT=light FREEZE=none PRECISION=auto SAVE_EVERY=0 SEED=0 FRESH=0 \
+    MODEL=ssd_resnet50_v1_fpn_640x640 CHECKPOINT=zoo ANNOTATIONS=annotations MODELS=workspace/models
+train: venv ## fine-tune the zoo's model on the records; run again, it goes on
+	$(step)
+
+export: VARIABLES = RUN=default CKPT=best MODELS=workspace/models EXPORTED=workspace/exported
+export: venv ## write the run's SavedModel
+	$(step)
+
+infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 RUNTIME=auto EXPORTED=workspace/exported PREDICTIONS=workspace/predictions
+infer: venv ## draw boxes on a picture or a folder of pictures
+	$(step)
+
+demo: venv ## all of it on the sample data set, in workspace/demo/
+	$(step)
+
+##@ Develop
+
+test: VARIABLES = TESTS=tests
+test: lint ## lint, and the tests that take minutes at most
+	$(PYTHON_OF_VENV) -m pytest $(TESTS_GIVEN)
+
+test-long: VARIABLES = TESTS=tests
+test-long: venv-dev ## the tests that take longer
+	$(PYTHON_OF_VENV) -m pytest -m long $(TESTS_GIVEN)
+
+lint: venv-dev ## ruff and mypy
+	$(PYTHON_OF_VENV) -m ruff check .
+	$(PYTHON_OF_VENV) -m ruff format --check .
+	$(PYTHON_OF_VENV) -m mypy
+
+clean: VARIABLES = DRY=0
+clean: ## remove what can be made again; images, runs, downloads and .venv stay
+	@if [ -x $(PYTHON_OF_VENV) ]; then $(invocation); else echo "clean: there is no .venv, so nothing was made"; fi
+
+lock: VARIABLES = UV=uv UPGRADE=0
+lock: ## compile pyproject.toml into lock/, with uv
+	@scripts/lock.sh
+
+help:
+	@awk '/\\$$/ { sub(/ *\\$$/, ""); held = held $$0; next } \
+	    { line = held $$0; held = ""; gsub(/  +/, " ", line) } \
+	    line ~ /^##@ / { print "\n" substr(line, 5); next } \
+	    line ~ /^[a-z-]+: VARIABLES = / { split(line, part, ": VARIABLES = "); variables[part[1]] = part[2] } \
+	    line ~ /^[a-z-]+:.* ## / { name = line; sub(/:.*/, "", name); sub(/.* ## /, "", line); \
+	        printf "  make %-10s %s%s\n", name, line, (name in variables) ? "  [" variables[name] "]" : "" } \
+	    ' Makefile
+
+# ---- how it works ----
+
+# The environment, and the groups of packages in it that one step alone needs (lock/<group>.txt).
+venv venv-dev venv-label:
+	@scripts/setup.sh --quiet base $(patsubst venv-%,%,$(filter venv-%,$@))
+
+# A value given on the command line is text: make never expands it, and the shell sees it only as "$NAME".
+$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),\
+    $(eval override $v := $$(value $v))$(eval export $v)))
+
+# --learning-rate="$LEARNING_RATE", if it has a value; --fresh for a switch that is neither 0 nor no.
+option = $(if $(value $1),$(if $(filter $1,$(SWITCHES)),$(if $(filter-out 0 no,$(value $1)),--$(call lower,$1)),\
+    --$(call lower,$1)="$$$1"))
+options = $(strip $(foreach pair,$(VARIABLES),$(call option,$(firstword $(subst =, ,$(pair))))))
+lower = $(subst A,a,$(subst B,b,$(subst C,c,$(subst D,d,$(subst E,e,$(subst F,f,$(subst G,g,$(subst H,h,$(subst I,i,$(subst \
+    J,j,$(subst K,k,$(subst L,l,$(subst M,m,$(subst N,n,$(subst O,o,$(subst P,p,$(subst Q,q,$(subst R,r,$(subst S,s,$(subst \
+    T,t,$(subst U,u,$(subst V,v,$(subst W,w,$(subst X,x,$(subst Y,y,$(subst Z,z,$(subst _,-,$1)))))))))))))))))))))))))))
+invocation = $(PYTHON_OF_VENV) -m scripts.$@ $(options)
+step = @$(invocation)
+TESTS_GIVEN = $(if $(value TESTS),"$$TESTS")
+
+# Another project's PYTHONPATH has no business here.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' Makefile) venv venv-dev venv-label
