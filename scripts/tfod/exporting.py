@@ -1,0 +1,233 @@
+"""A run's checkpoint -> `workspace/exported/<RUN>/`, by the API's exporter, refused before and checked after."""
+
+import contextlib
+import dataclasses
+import glob
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.support.errors import UserError
+from scripts.support.files import replacing_folder, sha256
+from scripts.support.provenance import made_by
+from scripts.tfod import pipeline_config, runs
+from scripts.tfod.exported import ExportedModel
+from scripts.tfod.runs import Run
+
+CHECKPOINTS = ("best", "latest")
+BEST = "best"
+"""The sub-folder of a run that holds its best checkpoint by validation mAP; only runs that were validated have one."""
+
+_STEP = "step/.ATTRIBUTES/VARIABLE_VALUE"
+_INTERNAL = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter/.ATTRIBUTES/VARIABLE_VALUE")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: a run's checkpoint, by its prefix (`.../ckpt-7`)."""
+
+    run: Run
+    checkpoint: Path
+
+
+def find(folder: Path, which: str = "best") -> Source:
+    """Find a run's checkpoint.
+
+    Args:
+        folder: The run's folder, `workspace/models/<RUN>`.
+        which: "best" by validation mAP, which is the latest one where the run was not validated; or "latest".
+
+    Raises:
+        UserError: No such run, or it has no checkpoint yet.
+    """
+    if which not in CHECKPOINTS:
+        raise UserError(f"CKPT={which}: must be one of {', '.join(CHECKPOINTS)}.")
+    run = runs.read(folder)
+
+    from scripts.tfod import compat
+
+    compat.install()
+    import tensorflow as tf
+
+    places = [folder / BEST, folder] if which == "best" else [folder]
+    prefix = next(filter(None, (tf.train.latest_checkpoint(str(place)) for place in places)), None)
+    if prefix is None:
+        raise UserError(f"{folder}: no checkpoint in it yet. `make train RUN={folder.name}` goes on with the run.")
+    return Source(run, Path(prefix))
+
+
+def export(source: Source, target: Path) -> ExportedModel:
+    """Write a checkpoint as an exported model (see `exported`), whole or not at all.
+
+    After writing, the SavedModel is loaded and its outputs for a picture are compared with those of the model that
+    holds the checkpoint.
+
+    Args:
+        source: The run and its checkpoint.
+        target: The folder to write, `workspace/exported/<RUN>`; what is there is replaced.
+
+    Raises:
+        UserError: The checkpoint is not one of this configuration's model, or training has diverged.
+        RuntimeError: The SavedModel's outputs are not the model's.
+    """
+    from scripts.tfod import compat
+
+    compat.install()
+    import tensorflow as tf
+    from object_detection import exporter_lib_v2
+    from object_detection.builders import model_builder
+
+    run = source.run
+    config = pipeline_config.read(run.config)
+    height, width = input_size(config)
+    picture = _picture(height, width)
+    with replacing_folder(target) as beside, tempfile.TemporaryDirectory(dir=beside) as scratch:
+        checkpoint = _copy(source.checkpoint, Path(scratch) / "checkpoint")
+        model = model_builder.build(config.model, is_training=False)
+        model.predict(*model.preprocess(tf.zeros([1, height, width, 3])))  # makes the variables
+        if model.num_classes != len(run.label_map):
+            raise UserError(f"{run.config}: {model.num_classes} classes, but run.json names {len(run.label_map)}.")
+        untrained = tf.train.Checkpoint(model=model).write(str(Path(scratch) / "untrained"))
+        _refuse_incomplete(source.checkpoint, _shapes(tf, checkpoint), _shapes(tf, untrained))
+        tf.train.Checkpoint(model=model).restore(checkpoint).expect_partial()
+        wanted = model.postprocess(*_predict(model, picture))
+        _refuse_not_finite(source.checkpoint, wanted)
+
+        with _without_warnings():
+            exporter_lib_v2.export_inference_graph("image_tensor", config, str(Path(checkpoint).parent), str(beside))
+        _check(beside / "saved_model", picture, wanted)
+
+        (beside / "label_map.pbtxt").write_text(run.label_map.to_pbtxt(), encoding="utf-8")
+        model_json = ExportedModel(
+            folder=beside,
+            model=run.model,
+            label_map=run.label_map,
+            height=height,
+            width=width,
+            run=run.folder.name,
+            steps=_steps(checkpoint),
+            config_sha256=sha256(run.config),
+        )
+        model_json.write(made_by("export", checkpoint=source.checkpoint.name))
+    return dataclasses.replace(model_json, folder=target)
+
+
+def _copy(checkpoint: Path, folder: Path) -> str:
+    """Copy a checkpoint to a folder of its own, and return its prefix there.
+
+    A run that is still training may remove it at any moment, and the exporter takes a folder and the latest in it.
+    """
+    folder.mkdir()
+    for file in checkpoint.parent.glob(f"{glob.escape(checkpoint.name)}.*"):
+        shutil.copy2(file, folder / file.name)
+    state = f"model_checkpoint_path: {json.dumps(checkpoint.name)}\n"
+    (folder / "checkpoint").write_text(state, encoding="utf-8")
+    return str(folder / checkpoint.name)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Drop TensorFlow's warnings: saving says of every layer that Keras could not rebuild it, which nobody asks of it.
+
+    What matters in them is looked at by `_check`.
+    """
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def input_size(config: Any) -> tuple[int, int]:
+    """Height and width in pixels to which a `TrainEvalPipelineConfig`'s model resizes pictures.
+
+    A resizer that keeps the aspect ratio gives its largest dimension for both: it pads up to it.
+    """
+    resizer = getattr(config.model, config.model.WhichOneof("model")).image_resizer
+    kind = resizer.WhichOneof("image_resizer_oneof")
+    if kind == "fixed_shape_resizer":
+        return resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width
+    if kind == "keep_aspect_ratio_resizer":
+        return (resizer.keep_aspect_ratio_resizer.max_dimension,) * 2
+    raise UserError(f"pipeline.config: image_resizer {kind} is not one that the export knows.")
+
+
+def _refuse_incomplete(checkpoint: Path, has: dict[str, list[int]], wants: dict[str, list[int]]) -> None:
+    """Refuse a checkpoint that lacks a variable of the model, or has it in another shape."""
+    wrong = [name for name in sorted(wants) if has.get(name) != wants[name]]
+    if wrong:
+        names = "".join(
+            f"\n  {name.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')}: "
+            + (f"shape {has[name]}, the model's is {wants[name]}" if name in has else "missing")
+            for name in wrong[:5]
+        )
+        raise UserError(
+            f"{checkpoint}: does not hold {len(wrong)} of the model's {len(wants)} variables, so what it would export "
+            f"is not trained. Take a later checkpoint, or the one of this pipeline.config.{names}"
+            + ("\n  ..." if len(wrong) > 5 else "")
+        )
+
+
+def _shapes(tf: Any, prefix: str) -> dict[str, list[int]]:
+    try:
+        shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise UserError(f"{prefix}: not a checkpoint that can be read ({error}).") from None
+    return {name: shape for name, shape in shapes.items() if name not in _INTERNAL}
+
+
+def _steps(checkpoint: str) -> int | None:
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(checkpoint)
+    return int(reader.get_tensor(_STEP)) if reader.has_tensor(_STEP) else None
+
+
+def _picture(height: int, width: int) -> np.ndarray:
+    """A picture that the resizer changes and that excites the whole network: noise in patches of many sizes."""
+    random = np.random.default_rng(0)
+    shape = (height + height // 3, width + width // 5, 3)
+    picture = np.zeros(shape)
+    for side in (1, 8, 64):
+        patches = random.random((-(-shape[0] // side), -(-shape[1] // side), 3))
+        picture += patches.repeat(side, axis=0).repeat(side, axis=1)[: shape[0], : shape[1]]
+    return (picture / 3 * 255).astype(np.uint8)
+
+
+def _predict(model: Any, picture: np.ndarray) -> tuple[Any, Any]:
+    import tensorflow as tf
+
+    image, true_shape = model.preprocess(tf.cast(picture[np.newaxis], tf.float32))
+    return model.predict(image, true_shape), true_shape
+
+
+def _refuse_not_finite(checkpoint: Path, outputs: dict[str, Any]) -> None:
+    if not all(np.isfinite(outputs[name]).all() for name in _COMPARED):
+        raise UserError(f"{checkpoint}: its model's outputs are not finite: training diverged. Take an earlier one.")
+
+
+_COMPARED = ("raw_detection_boxes", "raw_detection_scores", "detection_scores")
+"""Outputs in which every variable shows: those of all anchors, before non-maximum suppression, and what it keeps."""
+
+
+def _check(saved_model: Path, picture: np.ndarray, wanted: dict[str, Any]) -> None:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(saved_model))
+    outputs = loaded.signatures["serving_default"](input_tensor=tf.constant(picture[np.newaxis]))
+    for name in _COMPARED:
+        # The SavedModel's graph is optimised (batch norm folded into convolutions), so the last digits differ.
+        if not np.allclose(outputs[name], wanted[name], rtol=1e-2, atol=1e-3):
+            apart = float(np.abs(np.asarray(outputs[name]) - np.asarray(wanted[name])).max())
+            raise RuntimeError(f"{saved_model}: {name} differs by up to {apart:.4f} from the checkpoint's model.")
