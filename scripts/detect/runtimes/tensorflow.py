@@ -1,0 +1,60 @@
+"""The SavedModel, run by TensorFlow as it comes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import supervision as sv
+
+from scripts.dataset.label_map import LabelMap
+from scripts.detect.outputs import to_detections
+from scripts.support.errors import UserError
+from scripts.tfod import compat
+from scripts.tfod.exported import ExportedModel
+
+
+@dataclass(frozen=True)
+class TensorFlowDetector:
+    """A `Detector` that runs a SavedModel of the API, one picture at a time: its signature takes no more."""
+
+    name: str
+    label_map: LabelMap
+    saved_model: Any
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
+        """See `Detector.detect`."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: np.ndarray) -> sv.Detections:
+        import tensorflow as tf
+
+        outputs = self.saved_model.signatures["serving_default"](input_tensor=tf.constant(image[np.newaxis]))
+        # The arrays always have the same length; only so many rows are detections.
+        count = int(outputs["num_detections"][0])
+        boxes, scores, classes = (
+            outputs[f"detection_{name}"][0, :count].numpy() for name in ("boxes", "scores", "classes")
+        )
+        return to_detections(boxes, scores, classes, image.shape[0], image.shape[1], self.label_map)
+
+
+def load(model: ExportedModel) -> TensorFlowDetector:
+    """Load the SavedModel of an exported model.
+
+    Raises:
+        UserError: There is none, or it cannot be loaded.
+    """
+    # A SavedModel needs nothing of it, but a process in which TensorFlow was imported without it is closed to the API.
+    compat.install()
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise UserError(f"TensorFlow cannot be loaded ({error}). `make setup` installs it.") from None
+
+    try:
+        loaded = tf.saved_model.load(str(model.saved_model))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise UserError(
+            f"{model.saved_model}: cannot be loaded ({str(error).splitlines()[0]}). Run `make export` again."
+        ) from None
+    return TensorFlowDetector("tensorflow fp32", model.label_map, loaded)

@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision as sv
+from PIL import Image
+
+from scripts.media import writing
+from scripts.media.images import Picture
+from scripts.support.errors import UserError
+
+
+def pictures(*names: str) -> list[Picture]:
+    return [Picture(Path("in") / name, Path(name)) for name in names]
+
+
+def test_targets_keep_relative_paths_and_never_collide() -> None:
+    found = writing.targets(
+        pictures("a.jpg", "sub/a.jpg", "b.gif", "c.PNG", "d.jpg", "D.png", "e.gif", "e.png"), Path("out")
+    )
+    assert [(str(t.image), str(t.boxes)) for t in found] == [
+        ("out/a.jpg", "out/a.json"),
+        ("out/sub/a.jpg", "out/sub/a.json"),
+        ("out/b.png", "out/b.json"),
+        ("out/c.PNG", "out/c.json"),
+        ("out/d.jpg", "out/d.jpg.json"),
+        ("out/D.png", "out/D.png.json"),
+        ("out/e.gif.png", "out/e.gif.json"),
+        ("out/e.png", "out/e.png.json"),
+    ]
+    assert len({str(path).casefold() for target in found for path in (target.image, target.boxes)}) == 16
+
+
+def test_a_picture_is_never_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="would be overwritten"):
+        writing.targets([Picture(tmp_path / "a.jpg", Path("a.jpg"))], tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png", ".bmp", ".webp", ".tif"])
+def test_images_are_written_in_their_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "sub" / f"a{suffix}"
+    writing.write_image(path, np.full((20, 30, 3), (200, 10, 60), dtype=np.uint8))
+    with Image.open(path) as image:
+        assert image.size == (30, 20)
+        assert np.abs(np.asarray(image.convert("RGB")).astype(int) - (200, 10, 60)).max() <= 4
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_boxes_are_written_in_pixels(tmp_path: Path) -> None:
+    detections = sv.Detections(
+        xyxy=np.array([[1.234, 2, 30.5, 40]], dtype=np.float32),
+        confidence=np.array([0.93456], dtype=np.float32),
+        class_id=np.array([2]),
+        data={"class_name": np.array(["без маски"])},
+    )
+    [picture] = pictures("a b.jpg")
+    writing.write_boxes(tmp_path / "a b.json", picture, (400, 267), detections, {"run": "x"}, "tensorflow fp32", 0.5)
+    assert json.loads((tmp_path / "a b.json").read_text(encoding="utf-8")) == {
+        "format": 1,
+        "image": {"file": "in/a b.jpg", "width": 400, "height": 267},
+        "model": {"run": "x"},
+        "runtime": "tensorflow fp32",
+        "threshold": 0.5,
+        "boxes": [
+            {
+                "class": "без маски",
+                "class_id": 2,
+                "score": 0.9346,
+                "xmin": 1.23,
+                "ymin": 2.0,
+                "xmax": 30.5,
+                "ymax": 40.0,
+            }
+        ],
+    }
