@@ -1,4 +1,4 @@
-"""TensorFlow 2.13 moved `case`, `cond` and `while_loop` out of `python/ops/control_flow_ops.py`.
+"""TensorFlow 2.14 no longer has `case`, `cond` and `while_loop` in `python/ops/control_flow_ops.py`.
 
 tf-slim 1.1.0, whose TFExampleDecoder reads the API's records, still looks them up there.
 """

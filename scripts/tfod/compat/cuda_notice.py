@@ -1,7 +1,8 @@
-"""TensorFlow 2.18 began to report a missing CUDA driver as an error ("failed call to cuInit") on machines without GPU.
+"""TensorFlow 2.1 made one package for CPU and GPU; it calls a missing driver an error, "failed call to cuInit".
 
-No TF_CPP_MIN_LOG_LEVEL that would drop this line would let real errors through. It is written once in a process, when
-the devices are listed: so they are listed at once, with stderr held back meanwhile.
+It has done so ever since (tensorflow/tensorflow issue 37689). No TF_CPP_MIN_LOG_LEVEL that would drop this line would
+let real errors through. It is written once in a process, when the devices are listed: so they are listed at once, with
+stderr held back meanwhile.
 """
 
 import contextlib
