@@ -48,6 +48,8 @@ def main(
         Precision, typer.Option(help="auto: bf16 where the processor or GPU has it.")
     ] = Precision.AUTO,
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints; 0: about every five minutes.")] = 0,
+    eval_every: Annotated[int, typer.Option(help="Steps between validations on val; 0: none.", min=0)] = 500,
+    patience: Annotated[int, typer.Option(help="End after so many validations without a better one; 0: never.")] = 0,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and augmentation.")] = 0,
     fresh: Annotated[bool, typer.Option(help="Start over: removes the run's checkpoints.")] = False,
 ) -> None:
@@ -84,6 +86,8 @@ def main(
             bf16=training.choose_bf16(precision.value),
             save_every=save_every,
             freeze_backbone=freeze is Freeze.BACKBONE,
+            validate_every=eval_every if records.splits["val"].boxes else 0,
+            patience=patience,
             seed=seed,
         ),
     )

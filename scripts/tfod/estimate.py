@@ -40,20 +40,31 @@ class Estimate:
 
 
 def of_run(settings: Settings, steps: int, bf16: bool) -> Estimate:
-    """Estimate the rest of a run by timing one layer of its head on this machine.
+    """Estimate the rest of a run; see `training_seconds`.
 
     Args:
         settings: The run's settings.
         steps: Steps that are still to do.
         bf16: Whether it computes in bfloat16.
     """
-    probe = _seconds_of_layer(settings.size, settings.batch, bf16)
     pixels = settings.batch * settings.size**2
     return Estimate(
-        seconds=_TRACING + steps * probe * _STEP_PER_PROBE[bf16],
+        seconds=training_seconds(settings.size, settings.batch, steps, bf16),
         disk=4 * _PARAMETERS * (1 + _SLOTS[settings.optimizer]) * _KEPT,
         memory=int(_BASE_MEMORY + pixels * _MEMORY_PER_PIXEL[bf16]),
     )
+
+
+def training_seconds(size: int, batch: int, steps: int, bf16: bool) -> float:
+    """Estimate the time of training steps by timing one layer of the head on this machine.
+
+    Args:
+        size: Side of the input in pixels.
+        batch: Images a step.
+        steps: Number of steps.
+        bf16: Whether to compute in bfloat16.
+    """
+    return _TRACING + steps * _seconds_of_layer(size, batch, bf16) * _STEP_PER_PROBE[bf16]
 
 
 def refuse_too_little_disk(estimate: Estimate, folder: Path) -> None:

@@ -244,7 +244,10 @@ def _build(configs: dict[str, Any], strategy: Any, step: Any, record_summaries: 
             input_context=context,
         ).repeat()
 
-    batches = strategy.distribute_datasets_from_function(batches_for)
+    if strategy.num_replicas_in_sync == 1:
+        batches = batches_for(tf.distribute.InputContext())  # distributing to one device is only overhead
+    else:
+        batches = strategy.distribute_datasets_from_function(batches_for)
     optimizer, (rate,) = optimizer_builder.build(configs["train_config"].optimizer, global_step=step)
     return model, optimizer, rate if callable(rate) else lambda: tf.identity(rate), batches
 
