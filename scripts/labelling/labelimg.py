@@ -97,7 +97,7 @@ def _rounding(call: Callable[..., Any]) -> Callable[..., Any]:
     return rounded
 
 
-class RepairedCanvas(Canvas):  # type: ignore[misc]
+class RepairedCanvas(Canvas):
     """The canvas whose image can be moved by dragging it.
 
     Dragging emits distances in floats, and PyQt5 turns a float in a signal declared with int into any number at all.
@@ -139,7 +139,7 @@ def _save(writer: pascal_voc_io.PascalVocWriter, target_file: str) -> None:
         raise LabelFileError(f"{target_file}: {error}") from error
 
 
-class Window(labelImg.MainWindow):  # type: ignore[misc]
+class Window(labelImg.MainWindow):
     """labelImg's window, which reads and writes Pascal VOC beside each image and nothing else."""
 
     failed: str | None = None
