@@ -58,5 +58,6 @@ def calibration(matches: Sequence[Matches], min_score: float = MIN_SCORE) -> Cal
                 precision=float(hits[inside].mean()) if count else None,
             )
         )
-    gaps = [abs(one.score - one.precision) * one.detections for one in bins if one.detections]
+    # The distance of a bin's mean score and precision, times its detections, is that of their sums.
+    gaps = [abs(float(scores[place == index].sum() - hits[place == index].sum())) for index in range(BINS)]
     return Calibration(sum(gaps) / len(scores) if len(scores) else None, min_score, tuple(bins))

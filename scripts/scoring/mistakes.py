@@ -56,51 +56,46 @@ def mistakes(
     """
     made: list[Mistake] = []
     for truth, found, pairing in zip(truths, detections, pairings, strict=True):
-        open_truth = ~truth.difficult.astype(bool)
-        open_truth[pairing.partners[pairing.partners >= 0]] = False
-        for detection, partner, ious in zip(pairing.kept, pairing.partners, pairing.ious, strict=True):
-            score = float(found.confidence[detection])
-            class_id = int(found.class_id[detection])
-            seen = {
-                "image_id": truth.image_id,
-                "box": _tuple(found.xyxy[detection]),
-                "class_id": class_id,
-                "score": score,
-            }
+        missed = ~truth.difficult.astype(bool)
+        missed[pairing.partners[pairing.partners >= 0]] = False
+        kept, partners = pairing.kept.tolist(), pairing.partners.tolist()
+        for detection, partner, ious in zip(kept, partners, pairing.ious, strict=True):
             if partner >= 0:
-                if class_id != truth.class_ids[partner] and not truth.difficult[partner]:
-                    made.append(
-                        Mistake(kind="wrong class", weight=score, **_face(truth, partner), iou=ious[partner], **seen)
-                    )
+                if found.class_id[detection] != truth.class_ids[partner] and not truth.difficult[partner]:
+                    made.append(_mistake("wrong class", truth, partner, found, detection, ious[partner]))
                 continue
-            near = np.flatnonzero(open_truth & (ious >= NEAR))
+            near = np.flatnonzero(missed & (ious >= NEAR))
             if near.size:
                 meant = int(near[np.argmax(ious[near])])
-                open_truth[meant] = False
-                weight = score * (IOU - ious[meant])
-                made.append(Mistake(kind="bad box", weight=weight, **_face(truth, meant), iou=ious[meant], **seen))
+                missed[meant] = False
+                made.append(_mistake("bad box", truth, meant, found, detection, ious[meant]))
             else:
-                best = float(ious.max(initial=0))
-                made.append(Mistake(kind="false alarm", weight=score, truth_box=None, truth_id=None, iou=best, **seen))
-        for index in np.flatnonzero(open_truth):
-            xmin, ymin, xmax, ymax = truth.boxes[index]
-            made.append(
-                Mistake(
-                    kind="missed face",
-                    image_id=truth.image_id,
-                    weight=float((xmax - xmin) * (ymax - ymin)),
-                    **_face(truth, index),
-                    box=None,
-                    class_id=None,
-                    score=None,
-                    iou=0.0,
-                )
-            )
+                made.append(_mistake("false alarm", truth, None, found, detection, ious.max(initial=0)))
+        made.extend(_mistake("missed face", truth, index, found, None, 0) for index in np.flatnonzero(missed).tolist())
     return tuple(sorted(made, key=lambda mistake: (KINDS.index(mistake.kind), -mistake.weight, mistake.image_id)))
 
 
-def _face(truth: Truth, index: int) -> dict:
-    return {"truth_box": _tuple(truth.boxes[index]), "truth_id": int(truth.class_ids[index])}
+def _mistake(
+    kind: str, truth: Truth, face: int | None, found: "sv.Detections", detection: int | None, iou: float
+) -> Mistake:
+    truth_box = None if face is None else _tuple(truth.boxes[face])
+    score = None if detection is None else float(found.confidence[detection])
+    if score is None:
+        xmin, ymin, xmax, ymax = truth.boxes[face]
+        weight = float((xmax - xmin) * (ymax - ymin))
+    else:
+        weight = score * (IOU - float(iou)) if kind == "bad box" else score
+    return Mistake(
+        kind=kind,
+        image_id=truth.image_id,
+        weight=weight,
+        truth_box=truth_box,
+        truth_id=None if face is None else int(truth.class_ids[face]),
+        box=None if detection is None else _tuple(found.xyxy[detection]),
+        class_id=None if detection is None else int(found.class_id[detection]),
+        score=score,
+        iou=float(iou),
+    )
 
 
 def _tuple(box: np.ndarray) -> tuple[float, ...]:

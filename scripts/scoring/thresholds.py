@@ -120,10 +120,10 @@ def read(path: Path, label_map: LabelMap) -> dict[str, float]:
     return found
 
 
-def parse(text: str, label_map: LabelMap) -> tuple[float, ...]:
-    """A threshold for each class from what a user wrote: a number from 0 to 1, or the path of a metrics.json.
+def parse(text: str, label_map: LabelMap) -> tuple[float, ...] | None:
+    """A threshold for each class from what a user wrote: a number from 0 to 1, `best`, or the path of a metrics.json.
 
-    A class without a best threshold in that file gets 0.5.
+    A class without a best threshold in that file gets 0.5. None stands for `best`: those of the images measured.
 
     Raises:
         UserError: It is neither.
@@ -132,11 +132,13 @@ def parse(text: str, label_map: LabelMap) -> tuple[float, ...]:
         >>> parse("0.4", label_map)
         (0.4, 0.4, 0.4)
     """
+    if text == "best":
+        return None
     try:
         value = float(text)
     except ValueError:
         if not text.endswith(".json"):
-            raise UserError(f"threshold {text!r}: give a number from 0 to 1, or the path of a metrics.json.") from None
+            raise UserError(f"threshold {text!r}: give a number from 0 to 1, best, or a metrics.json.") from None
         found = read(Path(text), label_map)
         return tuple(found.get(name, DEFAULT) for name in label_map.names)
     if not 0 <= value <= 1:

@@ -1,0 +1,98 @@
+"""`make eval`: measure a detector against the truth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.support import command
+
+
+def main(
+    run: Annotated[str, typer.Option(help="Name of the run whose exported model is measured.")] = "default",
+    split: Annotated[str, typer.Option(help="Split of the records to measure on: train, val or test.")] = "test",
+    images: Annotated[
+        Path | None, typer.Option(help="Measure on this folder of images with Pascal VOC XML, not on records.")
+    ] = None,
+    threshold: Annotated[
+        str,
+        typer.Option(
+            help="Least score that counts as detected in precision, recall, F1 and the confusion matrix: a number, or "
+            "best (for each class the one of the highest F1 on these very images), or the metrics.json of another "
+            "evaluation (of the val split, say), whose best thresholds are then used."
+        ),
+    ] = "0.5",
+    report: Annotated[str, typer.Option(help="Name of the report's folder; empty: the run's name.")] = "",
+    runtime: Annotated[str, typer.Option(help="What runs the model; auto takes the fastest there is.")] = "auto",
+    batch: Annotated[int, typer.Option(min=1, help="Images given to the detector at once.")] = 1,
+    max_detections: Annotated[
+        int, typer.Option(min=1, help="Detections that count per class and image; COCO's figures need its 100.")
+    ] = 100,
+    voc: Annotated[bool, typer.Option("--voc", help="Also write what was detected as Pascal VOC XML.")] = False,
+    annotations: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("annotations"),
+    exported: Annotated[Path, typer.Option(help="Folder of the exported models.")] = Path("workspace/exported"),
+    reports: Annotated[Path, typer.Option(help="Folder of the reports.")] = Path("workspace/reports"),
+) -> None:
+    """Measure an exported model: COCO's figures, thresholds, confusions and speed, to <reports>/<run>/."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scripts.detect.detector import open_detector
+    from scripts.scoring import evaluation, source, tables, thresholds
+    from scripts.scoring.measure import measure
+    from scripts.support import hardware
+    from scripts.support.provenance import made_by
+    from scripts.tfod import exported as models
+
+    console = Console(highlight=False)
+    model = models.read(exported / run)
+    where = source.Source(images) if images else source.records(annotations, split, model.label_map)
+    least = thresholds.parse(threshold, model.label_map)
+    detector = open_detector(exported / run, runtime)
+    console.print(f"measuring {exported / run} with {detector.name} on the {where.name}", soft_wrap=True)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("detecting", total=where.images)
+        measured = measure(
+            detector,
+            source.pictures(where, model.label_map),
+            batch,
+            hardware=f"{hardware.cpu_name()}, {hardware.cores()} cores",
+            seen=lambda done: progress.update(task, completed=done),
+        )
+    scores = evaluation.score(measured.truths, measured.detections, model.label_map, least, max_detections)
+    folder = reports / (report or run)
+    metrics = evaluation.write(
+        folder,
+        measured,
+        scores,
+        model.label_map,
+        source=where.to_json(),
+        model={
+            "run": model.run,
+            "model": model.model,
+            "steps": model.steps,
+            "input": [model.width, model.height],
+            "config_sha256": model.config_sha256,
+            "exported": str(exported / run),
+            "detector": detector.name,
+        },
+        made=made_by("eval", run=run, threshold=threshold, batch=batch, max_detections=max_detections, runtime=runtime),
+    )
+    if voc:
+        chosen = evaluation.chosen(metrics)
+        evaluation.write_voc(folder / "voc", measured.truths, measured.detections, model.label_map, chosen)
+    for table in tables.evaluation(metrics):
+        console.print(table)
+    for note in evaluation.notes(metrics, measured.truths):
+        console.print(note, soft_wrap=True)
+    speed = measured.speed
+    console.print(
+        f"{speed.latency_ms:.0f} ms {'an image' if batch == 1 else f'for {batch} images'} "
+        f"(95% under {speed.latency_p95_ms:.0f} ms), {speed.images_per_second:.1f} images a second on {speed.hardware}",
+        soft_wrap=True,
+    )
+    console.print(f"{folder / evaluation.METRICS}; look closer with: make report RUN={folder.name}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    command.run(main)
