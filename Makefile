@@ -9,7 +9,7 @@ SHELL := /bin/sh
 .SUFFIXES:
 .NOTPARALLEL:
 
-SWITCHES := DRY FRESH
+SWITCHES := DRY FRESH STRICT
 PYTHON_OF_VENV := .venv/bin/python
 
 ##@ Set up
@@ -24,8 +24,17 @@ doctor: venv ## say what was found: Python, TensorFlow, devices, bf16, disk, mem
 
 ##@ Label and convert
 
-sample: VARIABLES = OUT=workspace/sample COUNT=300 SEED=0
+label: VARIABLES = IMAGES=workspace/images CLASSES=configs/classes.txt
+label: venv-label ## draw boxes on your images, in labelImg
+	$(step)
+
+sample: VARIABLES = OUT=workspace/sample IMAGES=300 SEED=0
 sample: venv ## draw the sample data set
+	$(step)
+
+check: VARIABLES = IMAGES=workspace/images ANNOTATIONS=annotations CLASSES=configs/classes.txt SPLIT=70,15,15 SIZE=640 \
+    ANCHOR_SCALE=2.0 PAGE=workspace/reports/data.html STRICT=0 PROCESSES=0
+check: venv ## say what is wrong with the labelled images, and what is in them
 	$(step)
 
 records: VARIABLES = IMAGES=workspace/images ANNOTATIONS=annotations CLASSES=configs/classes.txt SPLIT=70,15,15 SHARDS=0 \
