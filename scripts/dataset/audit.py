@@ -91,6 +91,9 @@ RULES = {
     "deep": Rule(
         WARNING, "image of more than 8 bits a channel", "The upper 8 bits count: look whether it is too dark."
     ),
+    "patched": Rule(
+        WARNING, "JPEG that is damaged but decodes", "Stored as it decodes: look at it, parts of it may be lost."
+    ),
     "box_tiny": Rule(
         NOTE,
         "box that is tiny at the training size",
@@ -350,6 +353,8 @@ def _about_image(item: Item, annotation: Annotation, image: images.Prepared) -> 
         yield Finding("animated", item.name, f"{image.frames} frames")
     if image.bits > 8:
         yield Finding("deep", item.name, f"{image.bits} bits")
+    if image.patched:
+        yield Finding("patched", item.name)
     if image.oriented:
         yield Finding("oriented", item.name)
     if annotation.filename and _last_part(annotation.filename) != PurePosixPath(item.name).name:

@@ -170,8 +170,8 @@ def _svg(draw: "Callable[[Axes], None]") -> str:
 def _pictures(checked: Checked) -> list[tuple[str, str, str]]:
     """Crops of boxes of the rarest class, evenly among them: data URI, image name, split."""
     boxes = [box for box in checked.boxes if box.label == checked.rarest]
-    chosen = [boxes[number * len(boxes) // MAX_PICTURES] for number in range(MAX_PICTURES)]
-    boxes = chosen if len(boxes) > MAX_PICTURES else boxes
+    if len(boxes) > MAX_PICTURES:
+        boxes = [boxes[number * len(boxes) // MAX_PICTURES] for number in range(MAX_PICTURES)]
     return [(_crop(checked.root, box), audit.printable(box.image), box.split) for box in boxes]
 
 

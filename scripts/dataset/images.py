@@ -7,8 +7,11 @@ stored untouched. What it cannot decode, or decodes to something else than peopl
 
 import hashlib
 import io
+import re
 import stat
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +34,15 @@ JPEG_QUALITY = 95
 
 HASH_BITS = 128
 
+_SOS, _EOI, _DRI = 0xDA, 0xD9, 0xDD
+
+_SEGMENTS = frozenset([0xC0, 0xC1, 0xC2, 0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
+"""The JPEG markers that start a segment with a length, of the kinds of JPEG that libjpeg decodes."""
+
+# What ends a scan: a marker. FF 00 is a byte FF of the data, D0 to D7 restart the decoder.
+_SCAN = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+_SCAN_WITH_RESTARTS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+
 
 class ImageError(Exception):
     """Bytes that are no image, or not a whole one. The message says why, in a few words and without the file's name."""
@@ -50,6 +62,7 @@ class Prepared:
         oriented: An EXIF orientation was applied.
         frames: How many the file has; the first one is taken.
         bits: Bits a channel in the file.
+        patched: A JPEG with damage that Pillow forgives; what it made of it is what is stored.
         looks: A perceptual hash of `HASH_BITS` bits; see `perceptual_hash`.
         sha256: Of the file's bytes, in hex.
     """
@@ -63,6 +76,7 @@ class Prepared:
     oriented: bool
     frames: int
     bits: int
+    patched: bool
     looks: int
     sha256: str
 
@@ -87,6 +101,7 @@ def prepare(data: bytes) -> Prepared:
     Unchanged: JPEG (grey or RGB) and PNG. Encoded anew, once:
       - JPEG and TIFF with an EXIF orientation, turned upright, as labelImg shows them (it reads with Qt's
         `QImageReader.setAutoTransform`, which knows the orientation of these two);
+      - JPEG that are damaged but decode, since TensorFlow may refuse them;
       - CMYK JPEG, since decoders disagree on which end of its scale is dark;
       - GIF and WebP, which TensorFlow decodes to four dimensions, BMP and TIFF; of several frames the first.
     A JPEG becomes a JPEG (quality 95, full colour resolution), anything else a PNG, which loses nothing.
@@ -94,13 +109,15 @@ def prepare(data: bytes) -> Prepared:
     Raises:
         ImageError: Not an image of the `FORMATS`, cut off, damaged, or larger than `MAX_PIXELS`.
     """
-    image = _open(data)
-    stored_size = image.size
+    image, upright, orientation = _open(data)
     bits = _bits(image, data)
-    upright, oriented = _upright(image)
+    oriented = orientation > 1
     kind = "jpeg" if image.format in ("JPEG", "MPO") else "png"
+    patched = kind == "jpeg" and not _is_regular_jpeg(data)
     if oriented:
         why = "turned upright"
+    elif patched:
+        why = "irregular JPEG"
     elif image.mode == "CMYK":
         why = "CMYK"
     elif image.format not in ("JPEG", "MPO", "PNG"):
@@ -113,11 +130,12 @@ def prepare(data: bytes) -> Prepared:
         format=kind,
         width=rgb.width,
         height=rgb.height,
-        stored_size=stored_size,
+        stored_size=(rgb.height, rgb.width) if orientation > 4 else rgb.size,
         why_encoded=why,
         oriented=oriented,
         frames=1 if image.format == "MPO" else getattr(image, "n_frames", 1),
         bits=bits,
+        patched=patched,
         looks=perceptual_hash(rgb),
         sha256=hashlib.sha256(data).hexdigest(),
     )
@@ -125,7 +143,7 @@ def prepare(data: bytes) -> Prepared:
 
 def decode(data: bytes) -> np.ndarray:
     """The pixels, upright: uint8 array of shape (height, width, 3), RGB. Raises ImageError as `prepare` does."""
-    return np.array(to_rgb(_upright(_open(data))[0]))
+    return np.array(to_rgb(_open(data)[1]))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -154,8 +172,8 @@ def perceptual_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _open(data: bytes) -> Image.Image:
-    """The first frame, decoded to its end."""
+def _open(data: bytes) -> tuple[Image.Image, Image.Image, int]:
+    """The first frame, decoded to its end; the same upright; and its EXIF orientation, 1 to 8."""
     try:
         with warnings.catch_warnings():
             # Pillow's own limit on pixels only warns; its other warnings are about metadata.
@@ -163,12 +181,21 @@ def _open(data: bytes) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width} x {image.height} pixels, the limit is {MAX_PIXELS:,}")
+            if image.format == "PNG":
+                _check_chunks(data)
+            # Asked before it is loaded: Pillow turns a TIFF while it loads it.
+            orientation = _orientation(image)
             image.load()
-            return image
+            return image, image if orientation == 1 else ImageOps.exif_transpose(image), orientation
     except ImageError:
         raise
     except Image.UnidentifiedImageError:
         raise ImageError("not an image, or damaged at its start") from None
+    except Image.DecompressionBombError:
+        # Of twice Pillow's own limit and more, before ours is asked.
+        raise ImageError(f"too many pixels, the limit is {MAX_PIXELS:,}") from None
+    except struct.error:
+        raise ImageError("cut off or damaged") from None
     except MemoryError:
         raise ImageError("does not fit into memory") from None
     except Exception as error:
@@ -176,19 +203,57 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError(f"damaged ({str(error) or type(error).__name__})") from None
 
 
-def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
+def _orientation(image: Image.Image) -> int:
     if image.format not in ("JPEG", "MPO", "TIFF"):
-        return image, False
+        return 1
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            turned = ImageOps.exif_transpose(image)
+        orientation = image.getexif().get(0x0112, 1)
     except Exception:
-        # EXIF data that cannot be parsed turn nothing: so does Qt, and so labelImg.
-        return image, False
-    # exif_transpose gives a plain copy where there is nothing to turn.
-    orientation = image.getexif().get(0x0112, 1)
-    return turned, orientation in range(2, 9)
+        # EXIF data that cannot be parsed turn nothing: not in Qt, so not in labelImg.
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _check_chunks(data: bytes) -> None:
+    """Hold a PNG to its checksums and its end, as libpng does in the API; Pillow forgives where it has all pixels.
+
+    The format: https://www.w3.org/TR/png-3/#5Chunk-layout.
+    """
+    place, kind = 8, b""
+    while kind != b"IEND":
+        [length] = struct.unpack_from(">I", data, place)
+        kind = data[place + 4 : place + 8]
+        [checksum] = struct.unpack_from(">I", data, place + 8 + length)
+        if zlib.crc32(memoryview(data)[place + 4 : place + 8 + length]) != checksum:
+            raise ImageError(f"damaged (wrong checksum in {kind!r})")
+        place += 12 + length
+
+
+def _is_regular_jpeg(data: bytes) -> bool:
+    """Whether a JPEG's segments follow one another to its end, with nothing in between and no stray marker in a scan.
+
+    The format: ITU-T T.81, annex B (https://www.w3.org/Graphics/JPEG/itu-t81.pdf).
+    """
+    place, restarts = 2, False
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # any number of fill bytes may stand before a marker
+            place += 1
+            continue
+        if marker not in _SEGMENTS:
+            return False
+        [length] = struct.unpack_from(">H", data, place + 2)
+        if marker == _DRI:
+            restarts = data[place + 4 : place + 6] != b"\0\0"
+        place += 2 + length
+        if marker == _SOS:
+            end = (_SCAN_WITH_RESTARTS if restarts else _SCAN).search(data, place)
+            if end is None:
+                return False
+            place = end.start()
+            if data[place + 1] == _EOI:
+                return True
+    return False
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
