@@ -111,7 +111,9 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write(path: Path, annotation: Annotation) -> None:
-    """Write a Pascal VOC file as labelImg would; `annotation.path` does not matter.
+    """Write a Pascal VOC file as labelImg would.
+
+    `<folder>` is the name of `annotation.path`'s folder, wherever `path` is: files may be written beside their place.
 
     Raises:
         VocError: A name holds a character that XML cannot.
@@ -121,7 +123,7 @@ def write(path: Path, annotation: Annotation) -> None:
     """
     root = etree.Element("annotation")
     try:
-        _add(root, "folder", path.parent.name)
+        _add(root, "folder", annotation.path.parent.name)
         _add(root, "filename", annotation.filename)
         _add(_add(root, "source"), "database", annotation.source)
         size = _add(root, "size")
