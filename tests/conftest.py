@@ -40,3 +40,17 @@ def tiny_export(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> sub
 def tiny_exported(tiny_export: subprocess.CompletedProcess[str]) -> Path:
     """The folder of that run, exported. Read-only."""
     return Path(tiny_export.args[-1]) / "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of records made from twelve drawn pictures. Read-only."""
+    from scripts.dataset import sample
+
+    folder = tmp_path_factory.mktemp("records")
+    sample.write(folder / "images", images=12, seed=0)
+    folders = ["--images", str(folder / "images"), "--annotations", str(folder / "annotations")]
+    command = [sys.executable, "-m", "scripts.records", *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "annotations"

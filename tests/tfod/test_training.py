@@ -1,0 +1,169 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TRAIN = [sys.executable, str(Path(__file__).parents[1] / "train_tiny.py")]
+STEP = re.compile(r"^step (\d+)/", re.MULTILINE)
+
+
+def start(folder: Path, records: Path, *more: str) -> subprocess.Popen[str]:
+    command = [*TRAIN, str(folder), str(records), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def train(folder: Path, records: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [*TRAIN, str(folder), str(records), *more]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> str:
+    """Read the process's lines until one holds `text`."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"ended without {text!r}:\n{seen}")
+
+
+def latest(folder: Path) -> str | None:
+    state = folder / "checkpoint"
+    return re.findall(r'^model_checkpoint_path: "(.*)"', state.read_text(), re.MULTILINE)[0] if state.exists() else None
+
+
+def events(folder: Path, tag: str) -> dict[int, float]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return {event.step: float(make_ndarray(event.tensor_proto)) for event in accumulator.Tensors(tag)}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_records: Path) -> tuple[Path, str]:
+    """A run of exactly 7 steps, validated every 3, and what it printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = train(folder, tiny_records, "--steps", "7", "--options", json.dumps({"validate_every": 3}))
+    assert done.returncode == 0, done.stdout
+    return folder, done.stdout
+
+
+def test_trains_exactly_the_steps_and_saves_the_last(trained: tuple[Path, str]) -> None:
+    folder, printed = trained
+    assert latest(folder) == "ckpt-7"
+    assert STEP.findall(printed)[-1] == "7"
+    assert (folder / "ckpt-7.index").exists()
+
+
+def test_says_the_estimate_before_the_first_step(trained: tuple[Path, str]) -> None:
+    _, printed = trained
+    assert printed.index("estimate: about ") < printed.index("step 1/7" if "step 1/7" in printed else "step ")
+
+
+def test_the_user_sees_no_warnings_of_the_libraries(trained: tuple[Path, str]) -> None:
+    _, printed = trained
+    known = re.compile(
+        r"loading|computing|estimate|warning: [\d.]+ GB|building|tracing|step \d+|validating|Outcome|going on"
+    )
+    strange = [line for line in printed.splitlines() if line.strip() and not known.match(line)]
+    assert not strange
+
+
+def test_keeps_the_best_validated_checkpoint_apart(trained: tuple[Path, str]) -> None:
+    folder, _ = trained
+    best = json.loads((folder / "best" / "best.json").read_text())
+    assert best["step"] in (3, 6, 7)
+    assert latest(folder / "best") == f"ckpt-{best['step']}"
+    assert (folder / "best" / f"ckpt-{best['step']}.index").exists()
+
+
+def test_writes_tensorboard_events_under_the_apis_names(trained: tuple[Path, str]) -> None:
+    folder, _ = trained
+    for tag in ("Loss/total_loss", "Loss/localization_loss", "Loss/classification_loss", "learning_rate"):
+        assert 7 in events(folder / "train", tag)
+    assert set(events(folder / "eval", "DetectionBoxes_Precision/mAP@.50IOU")) == {3, 6, 7}
+
+
+def test_a_finished_run_is_left_alone_and_more_steps_go_on(trained: tuple[Path, str], tiny_records: Path) -> None:
+    folder, _ = trained
+    again = train(folder, tiny_records, "--steps", "7")
+    assert again.returncode == 0
+    assert "has its 7 steps" in again.stdout
+    more = train(folder, tiny_records, "--steps", "9")
+    assert "going on at step 7 of 9" in more.stdout
+    assert latest(folder) == "ckpt-9"
+
+
+def test_stops_and_saves_on_a_signal_and_goes_on_there(tmp_path: Path, tiny_records: Path) -> None:
+    process = start(tmp_path, tiny_records, "--steps", "100000")
+    wait_for(process, "loss: ")
+    process.send_signal(signal.SIGTERM)
+    printed = process.communicate()[0]
+    assert process.returncode == 143, printed
+    step = int(re.findall(r"Outcome\(step=(\d+), signal=15", printed)[0])
+    assert latest(tmp_path) == f"ckpt-{step}"
+    resumed = train(tmp_path, tiny_records, "--steps", str(step + 2))
+    assert f"going on at step {step} of {step + 2}" in resumed.stdout
+    assert latest(tmp_path) == f"ckpt-{step + 2}"
+
+
+def test_ends_at_once_while_nothing_can_be_saved(tmp_path: Path, tiny_records: Path) -> None:
+    process = start(tmp_path, tiny_records, "--steps", "1000")
+    wait_for(process, "estimate")
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    printed = process.communicate()[0]
+    assert process.returncode == 130, printed
+    assert time.monotonic() - asked < 3
+    assert latest(tmp_path) is None
+
+
+def kill_and_resume(folder: Path, records: Path, delay: float, while_saving: bool) -> None:
+    """Kill a training process, `delay` seconds after its first step or inside the first save after that; resume it."""
+    process = start(folder, records, "--steps", "100000", "--options", json.dumps({"save_every": 1}))
+    wait_for(process, "loss: ")
+    time.sleep(delay)
+    if while_saving:
+        known = set(folder.glob("ckpt-*"))
+        deadline = time.monotonic() + 60
+        while not set(folder.glob("ckpt-*_temp")) | (set(folder.glob("ckpt-*.data-*")) - known):
+            assert time.monotonic() < deadline, "no save seen"
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    before = latest(folder)
+    step = int(before.removeprefix("ckpt-")) if before else 0
+    resumed = train(folder, records, "--steps", str(step + 1))
+    assert resumed.returncode == 0, resumed.stdout
+    assert step == 0 or f"going on at step {step} of" in resumed.stdout, resumed.stdout
+    assert latest(folder) == f"ckpt-{step + 1}"
+    assert not list(folder.glob("ckpt-*_temp"))
+
+
+@pytest.mark.parametrize("while_saving", [False, True])
+def test_a_killed_run_goes_on_at_its_last_checkpoint(tmp_path: Path, tiny_records: Path, while_saving: bool) -> None:
+    kill_and_resume(tmp_path, tiny_records, 0.0, while_saving)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attempt", range(20))
+def test_twenty_killed_runs_go_on(tmp_path: Path, tiny_records: Path, attempt: int) -> None:
+    kill_and_resume(tmp_path, tiny_records, attempt * 0.137, while_saving=attempt % 4 != 0)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, tiny_records: Path) -> None:
+    done = train(tmp_path, tiny_records, "--steps", "60", "--rate", "1e30", "--options", '{"save_every": 1}')
+    assert done.returncode == 1
+    error = done.stdout.splitlines()[-1]
+    assert re.search(r"step \d+: .* is not finite", error)
+    assert "LEARNING_RATE" in error
+    good = latest(tmp_path)
+    assert f"last good checkpoint is {tmp_path / good if good else 'none yet'}" in error

@@ -1,0 +1,94 @@
+"""Train the tiny model in a process of its own: `python tests/train_tiny.py FOLDER ANNOTATIONS --steps 6 ...`.
+
+The project's own `training.train`, on a model whose first step is traced in seconds, so that tests can kill it often.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import tiny_model
+
+from scripts.support.errors import UserError
+from scripts.tfod import pipeline_config, training
+
+TRAINING = """
+train_config {{
+  batch_size: {batch}
+  num_steps: {steps}
+  max_number_of_boxes: 10
+  optimizer {{ momentum_optimizer {{
+    learning_rate {{ cosine_decay_learning_rate {{
+      learning_rate_base: {rate} total_steps: {steps} warmup_learning_rate: {rate} warmup_steps: 0
+    }} }}
+    momentum_optimizer_value: 0.9
+  }} use_moving_average: false }}
+}}
+train_input_reader {{
+  label_map_path: "{annotations}/label_map.pbtxt" max_number_of_boxes: 10 shuffle: false num_readers: 1
+  tf_record_input_reader {{ input_path: "{annotations}/train.record" }}
+}}
+eval_config {{ batch_size: 1 }}
+eval_input_reader {{
+  label_map_path: "{annotations}/label_map.pbtxt" max_number_of_boxes: 10 shuffle: false num_epochs: 1 num_readers: 1
+  tf_record_input_reader {{ input_path: "{annotations}/val.record" }}
+}}
+"""
+
+
+def write_config(folder: Path, annotations: Path, steps: int, rate: float, batch: int = 2) -> Path:
+    """Write the tiny model's pipeline.config into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = tiny_model.CONFIG.split("train_config")[0]
+    path = folder / "pipeline.config"
+    path.write_text(model + TRAINING.format(annotations=annotations, steps=steps, rate=rate, batch=batch))
+    return path
+
+
+def settings(steps: int, batch: int = 2) -> pipeline_config.Settings:
+    """Settings that tell `training.train` how long; the model is the config's."""
+    return pipeline_config.Settings(
+        num_classes=3,
+        size=160,
+        steps=steps,
+        batch=batch,
+        optimizer="momentum",
+        learning_rate=0.01,
+        warmup_learning_rate=0.01,
+        warmup_steps=0,
+        anchor_scale=4.0,
+        batch_norm_decay=0.9,
+        clip_gradients=0.0,
+        augment="none",
+        max_boxes=10,
+        max_detections=20,
+        checkpoint=None,
+        checkpoint_type="detection",
+        label_map="",
+        train_records=(),
+        eval_records=(),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("annotations", type=Path)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--rate", type=float, default=0.01)
+    parser.add_argument("--options", type=json.loads, default={})
+    given = parser.parse_args()
+    config = write_config(given.folder, given.annotations, given.steps, given.rate)
+    try:
+        outcome = training.train(config, given.folder, settings(given.steps), training.Options(**given.options))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print(outcome)
+    sys.exit(outcome.exit_code)
+
+
+if __name__ == "__main__":
+    main()
