@@ -87,9 +87,15 @@ if [ "${1:-}" = --quiet ]; then
 fi
 [ "${GPU:-}" != 1 ] || set -- "$@" gpu
 # What was installed once is kept up to date with the rest.
-for group in build dev label export serve gpu; do
-    if [ -f "lock/$group.txt" ] && [ -f ".venv/locks/$group.txt" ]; then set -- "$@" "$group"; fi
+set +f
+for stamp in .venv/locks/*.txt; do
+    group=$(basename "$stamp" .txt)
+    case " $* " in
+    *" $group "*) ;;
+    *) [ ! -f "$stamp" ] || [ ! -f "lock/$group.txt" ] || set -- "$@" "$group" ;;
+    esac
 done
+set -f
 
 if ready "$@"; then
     [ -n "$quiet" ] || echo "setup: .venv is ready ($(.venv/bin/python --version)). To make it anew, with another" \

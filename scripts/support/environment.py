@@ -104,20 +104,23 @@ def set_up(groups: Sequence[str]) -> None:
         for group, content in wanted.items():
             (STAMPS / f"{group}.txt").write_bytes(content)
         seconds = round(time.monotonic() - started)
-        print(f"setup: .venv is ready after {seconds // 60} min {seconds % 60} s: {', '.join(groups)}", flush=True)
+        names = ", ".join(group for group in groups if group != "build")
+        print(f"setup: .venv is ready after {seconds // 60} min {seconds % 60} s: {names}", flush=True)
 
 
 def _make_venv() -> None:
-    if _fails(PYTHON, "-c", "import ensurepip"):
-        free = shutil.disk_usage(".").free
-        if free < DISK_NEEDED:
-            raise SetupError(f"{free / 1e9:.1f} GB free on this disk: .venv takes up to {DISK_NEEDED / 1e9:.0f} GB.")
-        python = f"Python {platform.python_version()} ({sys.executable})"
-        print(f"setup: making .venv with {python}. This takes some minutes, once.", flush=True)
-        if _fails(sys.executable, "-m", "venv", "--clear", "--without-pip", VENV):
-            raise SetupError(f"{sys.executable} -m venv fails. Try another Python: make setup PYTHON=...")
-    if _fails(PYTHON, "-m", "pip", "--version") and _fails(PYTHON, "-I", "-m", "ensurepip", "--default-pip"):
-        raise SetupError(f"{PYTHON} -m ensurepip fails. Try another Python: make setup PYTHON=...")
+    if not _fails(PYTHON, "-m", "pip", "--version"):
+        return
+    free = shutil.disk_usage(".").free
+    if free < DISK_NEEDED:
+        raise SetupError(f"{free / 1e9:.1f} GB free on this disk: .venv takes up to {DISK_NEEDED / 1e9:.0f} GB.")
+    # Not the executable of a broken .venv, which is about to be cleared.
+    python = getattr(sys, "_base_executable", sys.executable)
+    said = f"Python {platform.python_version()} ({python})"
+    print(f"setup: making .venv with {said}. This takes some minutes, once.", flush=True)
+    for command in ((python, "-m", "venv", "--clear", "--without-pip", VENV), (PYTHON, "-m", "ensurepip")):
+        if _fails(*command):
+            raise SetupError(f"{' '.join(map(str, command))} fails. Try another Python: make setup PYTHON=...")
 
 
 def _forget_half_installed() -> None:
