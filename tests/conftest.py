@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import standin
 import tiny_model
+from no_skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 
 
 @pytest.fixture(scope="session")
