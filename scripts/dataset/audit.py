@@ -1,17 +1,17 @@
 """Every rule about a data set, each with its message. `make check` prints them, `make records` obeys them."""
 
 import difflib
+import functools
 import hashlib
 import itertools
 import os
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from scripts.dataset import duplicates, images, voc
+from scripts.dataset import duplicates, images, voc, workers
 from scripts.dataset.label_map import LabelMap
 from scripts.dataset.splits import SPLITS, Candidate
 from scripts.dataset.voc import Annotation, Box
@@ -219,7 +219,7 @@ def labels(root: Path, item: Item) -> frozenset[str]:
         boxes = voc.read(root / item.xml).boxes
     except voc.VocError:
         return frozenset()
-    return frozenset(sys.intern(box.label) for box in boxes if box.width >= MIN_SIDE and box.height >= MIN_SIDE)
+    return frozenset(box.label for box in boxes if box.width >= MIN_SIDE and box.height >= MIN_SIDE)
 
 
 def examine(root: Path, item: Item, label_map: LabelMap, size: int | None = None) -> Examined:
@@ -256,9 +256,14 @@ def examine(root: Path, item: Item, label_map: LabelMap, size: int | None = None
     return Examined(item, usable, boxes, tuple(findings), image, xml_sha256)
 
 
-def candidates(root: Path, items: Iterable[Item], assigned: Mapping[str, str]) -> list[Candidate]:
+def candidates(root: Path, items: Sequence[Item], assigned: Mapping[str, str], processes: int = 1) -> list[Candidate]:
     """The items as `splits.assign` wants them: fixed where a folder or earlier records say so."""
-    return [Candidate(i.name, labels(root, i), i.folder_split or assigned.get(i.name)) for i in items]
+    read = workers.ordered(functools.partial(labels, root), items, processes)
+    same: dict[frozenset[str], frozenset[str]] = {}  # a set of classes is in memory once
+    return [
+        Candidate(item.name, same.setdefault(found, found), item.folder_split or assigned.get(item.name))
+        for item, found in zip(items, read, strict=True)
+    ]
 
 
 def same_pictures(looks: Sequence[tuple[str, str, int]]) -> Iterator[Finding]:

@@ -109,9 +109,8 @@ def check(
     """
     items, found = audit.discover(root)
     findings = list(found)
-    split_of = splits.assign(
-        audit.candidates(root, items, splits.read_assigned(annotations / "boxes.csv")), proportions
-    )
+    assigned = splits.read_assigned(annotations / "boxes.csv")
+    split_of = splits.assign(audit.candidates(root, items, assigned, processes), proportions)
     looks, boxes, normalised, sizes = [], [], [], []
     images, negatives = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
     look = functools.partial(_look, root, label_map, model_anchors.size)

@@ -43,7 +43,11 @@ def ordered(function: Callable[[Job], Result], jobs: Iterable[Job], processes: i
         return
     # Not fork: it copies the threads' locks of whatever the caller has imported, TensorFlow among it.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context(method), initializer=_ignore_interrupts)
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        # What every worker would import for itself, the server imports once.
+        context.set_forkserver_preload([getattr(function, "func", function).__module__])
+    pool = ProcessPoolExecutor(processes, context, initializer=_ignore_interrupts)
     rest = iter(jobs)
     chunks = iter(lambda: list(itertools.islice(rest, CHUNK)), [])
     waiting: deque[Future[list[Result]]] = deque()

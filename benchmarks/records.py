@@ -1,0 +1,172 @@
+"""How fast `make records` is and how much memory it takes, beside the straightforward way to do it.
+
+    python -m benchmarks.records [--counts 1000,10000] [--processes 1,2] [--folder /somewhere/large]
+
+The images are generated: 480 x 360 JPEG of some 30 KB, all different, with 1 to 8 boxes each. Memory is the largest sum
+over all processes, sampled, in which a page that several share counts once (PSS). The reference is what tutorials for
+the Object Detection API do: one process, all boxes in a pandas frame, one TFRecordWriter, images neither decoded nor
+checked.
+"""
+
+import io
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import psutil
+import typer
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from scripts.dataset import voc
+from scripts.dataset.voc import Annotation, Box
+
+ROOT = Path(__file__).parents[1]
+CLASSES = ("with_mask", "without_mask", "mask_weared_incorrect")
+
+
+def main(
+    counts: Annotated[str, typer.Option(help="Numbers of images.")] = "1000,10000",
+    processes: Annotated[str, typer.Option(help="Numbers of processes.")] = "1,2",
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the images and records go, and go away from again.")
+    ] = None,
+) -> None:
+    """Measure, and print one table."""
+    table = Table("images", "how", "seconds", "images/s", "peak memory, MB", title="make records")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        for count in map(int, counts.split(",")):
+            images = Path(scratch) / f"images {count}"
+            generate(images, count)
+            out = Path(scratch) / "records"
+            steps = [sys.executable, "-m", "scripts.records", "--images", str(images)]
+            ways = {
+                f"make records, {number} process(es)": [
+                    *steps,
+                    "--annotations",
+                    f"{out} {number}",
+                    "--processes",
+                    number,
+                ]
+                for number in processes.split(",")
+            }
+            ways["reference"] = [sys.executable, "-m", "benchmarks.records", "reference", str(images), f"{out}.record"]
+            for name, command in ways.items():
+                seconds, memory = measure(command)
+                table.add_row(f"{count:,}", name, f"{seconds:.1f}", f"{count / seconds:,.0f}", f"{memory / 2**20:,.0f}")
+    Console().print(table)
+
+
+def generate(folder: Path, count: int) -> None:
+    """Write labelled images; the same for the same numbers."""
+    folder.mkdir()
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(generate_one, [folder] * count, range(count), chunksize=50))
+
+
+def generate_one(folder: Path, number: int) -> None:
+    rng = np.random.default_rng(number)
+    blotches = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((480, 360), Image.BICUBIC)
+    noise = rng.normal(0, 9, (360, 480, 1))
+    image = Image.fromarray(np.clip(np.asarray(blotches) + noise, 0, 255).astype(np.uint8))
+    name = f"image{number:06}"
+    image.save(folder / f"{name}.jpg", quality=75)
+    boxes = []
+    for _ in range(rng.integers(1, 9)):
+        x, y, side = rng.integers(0, 400), rng.integers(0, 280), rng.integers(8, 80)
+        boxes.append(Box(CLASSES[rng.choice(3, p=(0.79, 0.18, 0.03))], x, y, x + side, y + side))
+    annotation = Annotation(folder / f"{name}.xml", f"{name}.jpg", 480, 360, tuple(boxes))
+    voc.write(annotation.path, annotation)
+
+
+def measure(command: list[str]) -> tuple[float, int]:
+    """Run a command; its seconds, and the bytes of its processes together when they were most."""
+    peak, done = 0, threading.Event()
+    begin = time.monotonic()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+
+        def watch() -> None:
+            nonlocal peak
+            root = psutil.Process(process.pid)
+            while not done.wait(0.25):
+                total = 0
+                try:
+                    for one in [root, *root.children(recursive=True)]:
+                        total += one.memory_full_info().pss
+                except psutil.Error:
+                    continue  # one ended meanwhile
+                peak = max(peak, total)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        code = process.wait()
+        seconds = time.monotonic() - begin
+        done.set()
+        watcher.join()
+    if code:
+        sys.exit(f"{' '.join(command)} ended with code {code}")
+    return seconds, peak
+
+
+def reference(images: Path, record: Path) -> None:
+    """The straightforward way."""
+    import xml.etree.ElementTree as ElementTree
+
+    import pandas as pd
+    import tensorflow as tf
+
+    rows = []
+    for path in sorted(images.glob("*.xml")):
+        root = ElementTree.parse(path).getroot()
+        size = root.find("size")
+        for node in root.findall("object"):
+            corners = [int(node.find("bndbox").find(edge).text) for edge in ("xmin", "ymin", "xmax", "ymax")]
+            rows.append((root.find("filename").text, int(size[0].text), int(size[1].text), node[0].text, *corners))
+    columns = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax"]
+    frame = pd.DataFrame(rows, columns=columns)
+
+    def ints(values: list[int]) -> "tf.train.Feature":
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+    def floats(values: list[float]) -> "tf.train.Feature":
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+    def texts(values: list[bytes]) -> "tf.train.Feature":
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+    with tf.io.TFRecordWriter(str(record)) as writer:
+        for filename, group in frame.groupby("filename"):
+            with tf.io.gfile.GFile(str(images / filename), "rb") as file:
+                encoded = file.read()
+            width, height = Image.open(io.BytesIO(encoded)).size
+            feature = {
+                "image/height": ints([height]),
+                "image/width": ints([width]),
+                "image/filename": texts([filename.encode()]),
+                "image/source_id": texts([filename.encode()]),
+                "image/encoded": texts([encoded]),
+                "image/format": texts([b"jpg"]),
+                "image/object/bbox/xmin": floats([row.xmin / width for _, row in group.iterrows()]),
+                "image/object/bbox/xmax": floats([row.xmax / width for _, row in group.iterrows()]),
+                "image/object/bbox/ymin": floats([row.ymin / height for _, row in group.iterrows()]),
+                "image/object/bbox/ymax": floats([row.ymax / height for _, row in group.iterrows()]),
+                "image/object/class/text": texts([row["class"].encode() for _, row in group.iterrows()]),
+                "image/object/class/label": ints([CLASSES.index(row["class"]) + 1 for _, row in group.iterrows()]),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["reference"]:
+        reference(Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        typer.run(main)
