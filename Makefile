@@ -9,7 +9,7 @@ SHELL := /bin/sh
 .SUFFIXES:
 .NOTPARALLEL:
 
-SWITCHES := DRY FRESH STRICT
+SWITCHES := DRY FRESH STRICT VOC
 PYTHON_OF_VENV := .venv/bin/python
 
 ##@ Set up
@@ -24,8 +24,16 @@ doctor: venv ## say what was found: Python, TensorFlow, devices, bf16, disk, mem
 
 ##@ Label and convert
 
+data: VARIABLES = IMAGES=workspace/images ARCHIVE=
+data: venv-data ## bring the public data set from Kaggle into the folder of images
+	$(step)
+
 label: VARIABLES = IMAGES=workspace/images CLASSES=configs/classes.txt
 label: venv-label ## draw boxes on your images, in labelImg
+	$(step)
+
+prelabel: VARIABLES = IMAGES=workspace/images RUN=default THRESHOLD=0.5 RUNTIME=auto EXPORTED=workspace/exported
+prelabel: venv ## let a trained model draw the boxes first, for you to correct
 	$(step)
 
 sample: VARIABLES = OUT=workspace/sample IMAGES=300 SEED=0
@@ -38,27 +46,46 @@ check: venv ## say what is wrong with the labelled images, and what is in them
 	$(step)
 
 records: VARIABLES = IMAGES=workspace/images ANNOTATIONS=annotations CLASSES=configs/classes.txt SPLIT=70,15,15 SHARDS=0 \
-    REPEAT= PROCESSES=0
-records: venv ## turn labelled images into the label map and the records
+    REPEAT= PROCESSES=0 RUNNER= RUNNER_OPTIONS=
+records: venv$(if $(value RUNNER),-beam) ## turn labelled images into the label map and the records
 	$(step)
 
 ##@ Train and use
 
 train: VARIABLES = RUN=default STEPS=3000 BATCH=8 SIZE= LEARNING_RATE= OPTIMIZER=momentum WARMUP_STEPS= ANCHOR_SCALE=2.0 \
-    BATCH_NORM_DECAY= CLIP_GRADIENTS=10.0 AUGMENT=light FREEZE=none PRECISION=auto SAVE_EVERY=0 SEED=0 FRESH=0 \
-    MODEL=ssd_resnet50_v1_fpn_640x640 CHECKPOINT=zoo ANNOTATIONS=annotations MODELS=workspace/models
+    BATCH_NORM_DECAY= CLIP_GRADIENTS=10.0 AUGMENT=light FREEZE=none PRECISION=auto SAVE_EVERY=0 EVAL_EVERY=500 \
+    PATIENCE=0 SEED=0 FRESH=0 MODEL=ssd_resnet50_v1_fpn_640x640 CHECKPOINT=zoo ANNOTATIONS=annotations \
+    MODELS=workspace/models
 train: venv ## fine-tune the zoo's model on the records; run again, it goes on
 	$(step)
 
-export: VARIABLES = RUN=default CKPT=best MODELS=workspace/models EXPORTED=workspace/exported
-export: venv ## write the run's SavedModel
+export: VARIABLES = RUN=default CKPT=best FORMATS= ANNOTATIONS=annotations MODELS=workspace/models \
+    EXPORTED=workspace/exported
+export: venv ## write the run's model, ready for use
 	$(step)
 
-infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 RUNTIME=auto EXPORTED=workspace/exported PREDICTIONS=workspace/predictions
+infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 RUNTIME=auto PRECISION=auto EXPORTED=workspace/exported \
+    PREDICTIONS=workspace/predictions
 infer: venv ## draw boxes on a picture or a folder of pictures
 	$(step)
 
-demo: venv ## all of it on the sample data set, in workspace/demo/
+demo: VARIABLES = WORKSPACE=workspace/demo IMAGES=400 STEPS=500 SEED=0
+demo: venv ## all of it on the sample data set, in a folder of its own
+	$(step)
+
+##@ Know how good it is
+
+eval: VARIABLES = RUN=default SPLIT=test IMAGES= THRESHOLD=0.5 REPORT= RUNTIME=auto BATCH=1 MAX_DETECTIONS=100 VOC=0 \
+    ANNOTATIONS=annotations EXPORTED=workspace/exported REPORTS=workspace/reports
+eval: venv ## measure an exported model: COCO's figures, thresholds, confusions, speed
+	$(step)
+
+report: VARIABLES = RUN=default MISTAKES=12 NOTE= MODELS=workspace/models REPORTS=workspace/reports
+report: venv ## one page of an evaluation, with curves and the worst mistakes
+	$(step)
+
+compare: VARIABLES = RUNS= DRAWS=1000 SEED=0 OUT=compare REPORTS=workspace/reports
+compare: venv ## several evaluations side by side, with confidence intervals
 	$(step)
 
 ##@ Develop
@@ -95,8 +122,9 @@ help:
 
 # ---- how it works ----
 
-# The environment, and the groups of packages in it that one step alone needs (lock/<group>.txt).
-venv venv-dev venv-label:
+# The environment, and the groups of packages in it (lock/<group>.txt) that some steps alone need.
+VENVS := venv $(patsubst lock/%.txt,venv-%,$(wildcard lock/*.txt))
+$(VENVS):
 	@scripts/setup.sh --quiet base $(patsubst venv-%,%,$(filter venv-%,$@))
 
 # A value given on the command line is text: make never expands it, and the shell sees it only as "$NAME".
@@ -117,4 +145,4 @@ TESTS_GIVEN = $(if $(value TESTS),"$$TESTS")
 # Another project's PYTHONPATH has no business here.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' Makefile) venv venv-dev venv-label
+.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' Makefile) $(VENVS)

@@ -81,7 +81,7 @@ def read_models(path: Path = MODELS) -> dict[str, ZooModel]:
     Raises:
         UserError: The table is missing, is not YAML, or a row lacks a value or has a wrong one.
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))
