@@ -19,6 +19,7 @@ TRAINING = """
 train_config {{
   batch_size: {batch}
   num_steps: {steps}
+  {start}
   max_number_of_boxes: 10
   optimizer {{ momentum_optimizer {{
     learning_rate {{ cosine_decay_learning_rate {{
@@ -39,12 +40,12 @@ eval_input_reader {{
 """
 
 
-def write_config(folder: Path, annotations: Path, steps: int, rate: float, batch: int = 2) -> Path:
+def write_config(folder: Path, annotations: Path, steps: int, rate: float, batch: int = 2, start: str = "") -> Path:
     """Write the tiny model's pipeline.config into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     model = tiny_model.CONFIG.split("train_config")[0]
     path = folder / "pipeline.config"
-    path.write_text(model + TRAINING.format(annotations=annotations, steps=steps, rate=rate, batch=batch))
+    path.write_text(model + TRAINING.format(annotations=annotations, steps=steps, rate=rate, batch=batch, start=start))
     return path
 
 
@@ -73,6 +74,20 @@ def settings(steps: int, batch: int = 2) -> pipeline_config.Settings:
     )
 
 
+def train_original(config: Path, folder: Path, steps: int, seed: int) -> None:
+    """The API's own train loop on the same config, one step in each of its iterations."""
+    from scripts.tfod import compat
+
+    compat.install()
+    import tensorflow as tf
+    from object_detection import model_lib_v2
+
+    tf.keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    with tf.distribute.MirroredStrategy().scope():
+        model_lib_v2.train_loop(str(config), str(folder), train_steps=steps, num_steps_per_iteration=1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -80,8 +95,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rate", type=float, default=0.01)
     parser.add_argument("--options", type=json.loads, default={})
+    parser.add_argument("--start", type=Path, help="a checkpoint's prefix")
+    parser.add_argument("--original", action="store_true", help="the API's own train loop")
     given = parser.parse_args()
-    config = write_config(given.folder, given.annotations, given.steps, given.rate)
+    start = f'fine_tune_checkpoint: "{given.start}" fine_tune_checkpoint_type: "full" fine_tune_checkpoint_version: V2'
+    config = write_config(given.folder, given.annotations, given.steps, given.rate, start=start if given.start else "")
+    if given.original:
+        train_original(config, given.folder, given.steps, seed=0)
+        return
     try:
         outcome = training.train(config, given.folder, settings(given.steps), training.Options(**given.options))
     except UserError as error:

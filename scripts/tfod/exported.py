@@ -49,6 +49,11 @@ class ExportedModel:
         """The folder of the SavedModel."""
         return self.folder / "saved_model"
 
+    @property
+    def openvino(self) -> Path:
+        """The folder of the OpenVINO form, where it was exported."""
+        return self.folder / "openvino"
+
     def write(self, made: dict[str, Any]) -> None:
         """Write `model.json` into the folder; `made` is what `provenance.made_by` says of it."""
         value = {

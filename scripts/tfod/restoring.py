@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 _VARIABLE = "VARIABLE_VALUE"
+_SLOT = "/.OPTIMIZER_SLOT/"
+"""What a training checkpoint holds of the optimizer beside a variable."""
 _FEATURES = "model/_feature_extractor/"
 _PREDICTOR = "model/_box_predictor/"
 
@@ -58,7 +60,7 @@ def compare_with_checkpoint(model: Any, checkpoint_prefix: Path | str) -> Restor
         node_id: attribute.checkpoint_key
         for node_id, node in enumerate(graph.nodes)
         for attribute in node.attributes
-        if attribute.name == _VARIABLE
+        if attribute.name == _VARIABLE and _SLOT not in attribute.checkpoint_key
     }
     root = tf.train.Checkpoint(model=model)
     paired = tf.train.CheckpointView(str(checkpoint_prefix)).match(root)

@@ -22,10 +22,10 @@ from scripts.tfod import estimate, signals, validation
 from scripts.tfod.pipeline_config import Settings
 from scripts.tfod.progress import Progress
 
-SUMMARY_EVERY = 10
-"""Steps between two points of the curves in TensorBoard."""
 PICTURES_EVERY = 500
 """Steps between two sets of input images in TensorBoard."""
+MODEL_SUMMARIES_EVERY = 100
+"""Steps between two summaries that the model itself writes; the API's own interval."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Options:
         save_every: Steps between two checkpoints; 0 saves about every `save_seconds`.
         save_seconds: Seconds between two checkpoints where `save_every` is 0.
         keep: Number of latest checkpoints that stay.
+        summary_every: Steps between two points of the curves in TensorBoard.
         freeze_backbone: Leave the ResNet's weights and batch statistics as they are.
         seed: Seeds the initial weights, the order of the images and the augmentation.
         deterministic: Make every op deterministic: the same seed gives the same weights, at a cost in speed.
@@ -48,6 +49,7 @@ class Options:
     save_every: int = 0
     save_seconds: float = 300.0
     keep: int = 3
+    summary_every: int = 10
     freeze_backbone: bool = False
     seed: int = 0
     deterministic: bool = False
@@ -204,7 +206,7 @@ def train_loop(
             _refuse_non_finite(losses, number, manager.latest_checkpoint)
             rate = float(learning_rate())
             progress.step(number, losses, rate)
-            if number % SUMMARY_EVERY == 0 or number == steps:
+            if number % options.summary_every == 0 or number == steps:
                 for name, value in (losses | {"learning_rate": rate}).items():
                     tf.summary.scalar(name, value, step=number)
                 if seconds := progress.seconds_per_step:
@@ -302,7 +304,7 @@ def _step_function(
             with tf.summary.record_if(lambda: tf.equal(step % PICTURES_EVERY, 0)):
                 images = features[standard_fields.InputDataFields.image]
                 tf.summary.image("train_input_images", images, step=step, max_outputs=3)
-        with tf.summary.record_if(lambda: tf.equal(step % (10 * SUMMARY_EVERY), 0)):
+        with tf.summary.record_if(lambda: tf.equal(step % MODEL_SUMMARIES_EVERY, 0)):
             losses = model_lib_v2.eager_train_step(
                 model,
                 features,

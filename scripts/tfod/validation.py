@@ -27,7 +27,7 @@ def validator(model: Any, configs: dict[str, Any], folder: Path) -> Callable[[in
     """
     import tensorflow as tf
     from object_detection import eval_util, inputs, model_lib_v2
-    from object_detection.utils import label_map_util
+    from object_detection.utils import label_map_util, ops
 
     eval_config, reader = configs["eval_config"], configs["eval_input_config"]
     eval_config.metrics_set[:] = ["coco_detection_metrics"]
@@ -39,15 +39,15 @@ def validator(model: Any, configs: dict[str, Any], folder: Path) -> Callable[[in
     @tf.function
     def detect(features: Any) -> Any:
         shapes = features["true_image_shape"]
-        return model.postprocess(model.predict(features["image"], shapes, **model.get_side_inputs(features)), shapes)
+        predictions = model.predict(features["image"], shapes, **model.get_side_inputs(features))
+        return model.postprocess(ops.bfloat16_to_float32_nested(predictions), shapes)
 
     def validate(step: int) -> float:
         (evaluator,) = eval_util.get_evaluators(eval_config, categories, options)
         model._is_training = False  # what eager_eval_loop does; a train step sets it back when it is traced
         tf.keras.backend.set_learning_phase(False)
         for features, labels in batches:
-            found = {name: tf.cast(value, tf.float32) for name, value in detect(features).items()}
-            evaluator.add_eval_dict(model_lib_v2.prepare_eval_dict(found, labels, features)[0])
+            evaluator.add_eval_dict(model_lib_v2.prepare_eval_dict(detect(features), labels, features)[0])
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its table
             metrics = evaluator.evaluate()
         with writer.as_default():

@@ -56,6 +56,18 @@ CHECKS = textwrap.dedent(
         assert control_flow_ops.cond(tf.constant(True), lambda: 1, lambda: 2) == 1
         assert not hasattr(control_flow_ops, "no_such_function")
 
+    def dataset_map():
+        import tensorflow as tf
+        from object_detection.builders import dataset_builder
+
+        def draws():
+            tf.random.set_seed(1)
+            dataset = dataset_builder.tf.data.Dataset.range(4)
+            legacy = getattr(dataset, "map_with_legacy_function", None)  # what the builder asks
+            return [float(x) for x in iter((legacy or dataset.map)(lambda x: tf.random.uniform([])))]
+
+        assert draws() == draws()
+
     def tensorflow_io():
         import tensorflow  # Its own warnings are not the question.
         with warnings.catch_warnings():
@@ -235,6 +247,7 @@ print(json.dumps(outcomes))
     ("repair", "without"),
     [
         ("tensorflow_io", "undefined symbol"),
+        ("dataset_map", "AssertionError"),
         ("control_flow", "has no attribute 'case'"),
         ("estimator", "cannot import name 'estimator'"),
         ("numpy_names", "has no attribute 'float'"),

@@ -12,7 +12,7 @@ from scripts.tfod import exported, exporting, runs
 
 
 def test_exports_what_the_contract_says(tiny_exported: Path, tiny_run: Path) -> None:
-    assert {path.name for path in tiny_exported.iterdir()} == {
+    assert {path.name for path in tiny_exported.iterdir()} - {"openvino"} == {
         "saved_model", "checkpoint", "pipeline.config", "label_map.pbtxt", "model.json",
     }  # fmt: skip
     value = json.loads((tiny_exported / "model.json").read_text())
@@ -97,7 +97,7 @@ def test_the_check_sees_a_saved_model_with_other_weights(tiny_exported: Path) ->
 
 def test_the_command_says_two_lines(tiny_export: subprocess.CompletedProcess[str]) -> None:
     assert tiny_export.stderr == ""
-    first, second = tiny_export.stdout.splitlines()
+    first, second, *_ = tiny_export.stdout.splitlines()  # one more for each further format
     assert first.startswith("exporting ") and "7 steps, input 128 x 128" in second
 
 

@@ -49,9 +49,9 @@ def events(folder: Path, tag: str) -> dict[int, float]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_records: Path) -> tuple[Path, str]:
-    """A run of exactly 7 steps, validated every 3, and what it printed."""
+    """A run of exactly 7 steps in bfloat16, validated every 3, and what it printed."""
     folder = tmp_path_factory.mktemp("trained")
-    done = train(folder, tiny_records, "--steps", "7", "--options", json.dumps({"validate_every": 3}))
+    done = train(folder, tiny_records, "--steps", "7", "--options", json.dumps({"validate_every": 3, "bf16": True}))
     assert done.returncode == 0, done.stdout
     return folder, done.stdout
 
@@ -167,3 +167,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, tiny_records: P
     assert "LEARNING_RATE" in error
     good = latest(tmp_path)
     assert f"last good checkpoint is {tmp_path / good if good else 'none yet'}" in error
+
+
+def test_agrees_with_the_apis_own_loop(tmp_path: Path, tiny_run: Path, tiny_records: Path) -> None:
+    """Same initial weights, order of the images and precision, no augmentation: 20 steps lose the same."""
+    same = ["--steps", "20", "--start", str(tiny_run / (latest(tiny_run) or ""))]
+    options = {"deterministic": True, "summary_every": 1}
+    ours = train(tmp_path / "ours", tiny_records, *same, "--options", json.dumps(options))
+    original = train(tmp_path / "original", tiny_records, *same, "--original")
+    assert (ours.returncode, original.returncode) == (0, 0), ours.stdout + original.stdout
+    for tag in ("Loss/total_loss", "Loss/localization_loss", "Loss/classification_loss", "learning_rate"):
+        expected = events(tmp_path / "original" / "train", tag)
+        assert sorted(expected) == list(range(1, 21))
+        assert events(tmp_path / "ours" / "train", tag) == pytest.approx(expected, rel=1e-4)
+    assert len(set(expected.values())) > 10, "the learning rate does not move"

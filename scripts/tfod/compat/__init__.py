@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from scripts.tfod.compat import (
     control_flow,
     cuda_notice,
+    dataset_map,
     estimator,
     keras,
     numpy_names,
@@ -30,6 +31,7 @@ REPAIRS: dict[str, Callable[[], None]] = {
     "control_flow": control_flow.repair,
     "estimator": estimator.repair,
     "tensorflow_io": tensorflow_io.repair,
+    "dataset_map": dataset_map.repair,
     "numpy_names": numpy_names.repair,
     "pillow_fonts": pillow_fonts.repair,
     "cuda_notice": cuda_notice.repair,
