@@ -53,7 +53,7 @@ records: venv$(if $(value RUNNER),-beam) ## turn labelled images into the label 
 ##@ Train and use
 
 train: VARIABLES = RUN=default STEPS=3000 BATCH=8 SIZE= LEARNING_RATE= OPTIMIZER=momentum WARMUP_STEPS= ANCHOR_SCALE=2.0 \
-    BATCH_NORM_DECAY= CLIP_GRADIENTS=10.0 AUGMENT=light FREEZE=none PRECISION=auto SAVE_EVERY=0 EVAL_EVERY=500 \
+    WEIGHT_DECAY= BATCH_NORM_DECAY= CLIP_GRADIENTS=10.0 AUGMENT=light FREEZE=none PRECISION=auto SAVE_EVERY=0 EVAL_EVERY=500 \
     PATIENCE=0 SEED=0 FRESH=0 MODEL=ssd_resnet50_v1_fpn_640x640 CHECKPOINT=zoo ANNOTATIONS=annotations \
     MODELS=workspace/models
 train: venv ## fine-tune the zoo's model on the records; run again, it goes on

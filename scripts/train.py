@@ -40,6 +40,9 @@ def main(
     optimizer: Annotated[str, typer.Option(help="momentum or adam.")] = "momentum",
     warmup_steps: Annotated[int | None, typer.Option(help="Default: 4% of the steps.")] = None,
     anchor_scale: Annotated[float, typer.Option(help="2 covers small faces; the zoo's is 4.")] = 2.0,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="L2 weight. Default: the zoo's 0.0004; adam 0.00001.")
+    ] = None,
     batch_norm_decay: Annotated[float | None, typer.Option(help="Default: 0.997, less in short runs.")] = None,
     clip_gradients: Annotated[float, typer.Option(help="Largest norm of the gradients; 0 does not clip.")] = 10.0,
     augment: Annotated[str, typer.Option(help="A preset of configs/augmentations: none, light, strong.")] = "light",
@@ -71,6 +74,7 @@ def main(
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,
         anchor_scale=anchor_scale,
+        weight_decay=weight_decay,
         batch_norm_decay=batch_norm_decay,
         clip_gradients=clip_gradients,
         augment=augment,

@@ -34,6 +34,7 @@ def config_text(num_classes: int, size: int) -> str:
         warmup_learning_rate=0.001,
         warmup_steps=1,
         anchor_scale=4.0,
+        weight_decay=0.0004,
         batch_norm_decay=0.997,
         clip_gradients=0.0,
         augment="light",

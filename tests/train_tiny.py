@@ -61,6 +61,7 @@ def settings(steps: int, batch: int = 2) -> pipeline_config.Settings:
         warmup_learning_rate=0.01,
         warmup_steps=0,
         anchor_scale=4.0,
+        weight_decay=0.0004,
         batch_norm_decay=0.9,
         clip_gradients=0.0,
         augment="none",

@@ -33,6 +33,7 @@ class Settings:
         warmup_learning_rate: Rate at step 0.
         warmup_steps: Steps of linear warm-up, fewer than `steps`.
         anchor_scale: Side of the smallest square anchor, in units of its level's stride (8 px at level 3).
+        weight_decay: Weight of the L2 loss on every kernel; the zoo's is 0.0004.
         batch_norm_decay: Decay of batch normalisation's moving averages, in (0, 1).
         clip_gradients: Largest norm of all gradients together; 0 does not clip.
         augment: Name of a preset in `configs/augmentations/`.
@@ -54,6 +55,7 @@ class Settings:
     warmup_learning_rate: float
     warmup_steps: int
     anchor_scale: float
+    weight_decay: float
     batch_norm_decay: float
     clip_gradients: float
     augment: str
@@ -76,6 +78,8 @@ class Settings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise UserError(f"{name.upper()}={value}: must be a number above 0.")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise UserError(f"WEIGHT_DECAY={self.weight_decay}: must be 0 or a number above 0.")
         if not 0 < self.batch_norm_decay < 1:
             raise UserError(f"BATCH_NORM_DECAY={self.batch_norm_decay}: must be between 0 and 1.")
         if not (math.isfinite(self.clip_gradients) and self.clip_gradients >= 0):

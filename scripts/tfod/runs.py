@@ -27,6 +27,9 @@ NAME = "run.json"
 LABEL_MAP = "label_map.pbtxt"
 
 _ZOO_BATCH_NORM_DECAY = 0.997
+_WEIGHT_DECAY = {"momentum": 0.0004, "adam": 0.00001}
+"""The zoo's L2 weight, and one for Adam, which divides every gradient by its size: the zoo's would shrink kernels whose
+own gradient is small by the whole learning rate at each step (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
 _COCO_DETECTIONS = 100
 """Detections of one picture that COCO's metrics look at, and the zoo's models give."""
 
@@ -42,6 +45,7 @@ class Choices:
     learning_rate: float | None = None
     warmup_steps: int | None = None
     anchor_scale: float = 2.0
+    weight_decay: float | None = None
     batch_norm_decay: float | None = None
     clip_gradients: float = 10.0
     augment: str = "light"
@@ -107,6 +111,7 @@ def settings(
         warmup_learning_rate=warmup_rate,
         warmup_steps=warmup_steps if choices.warmup_steps is None else choices.warmup_steps,
         anchor_scale=choices.anchor_scale,
+        weight_decay=_WEIGHT_DECAY[choices.optimizer] if choices.weight_decay is None else choices.weight_decay,
         batch_norm_decay=batch_norm_decay(choices.steps) if decay is None else decay,
         clip_gradients=choices.clip_gradients,
         augment=choices.augment,

@@ -261,7 +261,7 @@ def build_variables(model: Any) -> None:
     """
     import tensorflow as tf
 
-    image, shape = model.preprocess(tf.zeros((1, 192, 192, 3)))
+    image, shape = model.preprocess(tf.zeros((1, 256, 256, 3)))
     model.predict(image, shape)
 
 

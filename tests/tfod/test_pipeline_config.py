@@ -1,0 +1,183 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+import standin
+
+from scripts.dataset.manifest import Manifest, Split
+from scripts.support.errors import UserError
+from scripts.tfod import pipeline_config, runs, zoo
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TEMPLATE = CONFIGS / "ssd_resnet50_v1_fpn_640x640.config.j2"
+
+
+def settings(**changes: object) -> pipeline_config.Settings:
+    return dataclasses.replace(
+        runs.settings(
+            runs.Choices(size=320, steps=1000, batch=16),
+            manifest(max_boxes=115),
+            Path("annotations"),
+            Path("run"),
+            None,
+        ),
+        **changes,
+    )
+
+
+def manifest(max_boxes: int, train: int = 10) -> Manifest:
+    def split(name: str, images: int) -> Split:
+        return Split((f"{name}.record",), images, 3 * images, {"a": images, "b": 2 * images}, max_boxes)
+
+    return Manifest(("a", "b"), {"train": split("train", train), "val": split("val", 2), "test": split("test", 2)}, "")
+
+
+@pytest.mark.parametrize("model", zoo.read_models(CONFIGS / "models.yaml").values(), ids=lambda model: model.name)
+def test_every_models_template_renders_to_a_config_of_the_api(model: zoo.ZooModel) -> None:
+    config = pipeline_config.parse(pipeline_config.render(model.template, settings()), model.template)
+    assert config.model.ssd.num_classes == 2
+    assert config.train_config.batch_size == 16
+    assert config.train_config.num_steps == 1000
+    assert config.train_config.max_number_of_boxes == 115
+    assert config.train_input_reader.max_number_of_boxes == 115
+    assert config.model.ssd.post_processing.batch_non_max_suppression.max_total_detections == 115
+    assert list(config.eval_input_reader[0].tf_record_input_reader.input_path) == ["annotations/val.record"]
+
+
+@pytest.mark.parametrize("augment", ["none", "light", "strong"])
+def test_every_preset_of_augmentations_renders(augment: str) -> None:
+    config = pipeline_config.parse(pipeline_config.render(TEMPLATE, settings(augment=augment)), TEMPLATE)
+    assert bool(config.train_config.data_augmentation_options) == (augment != "none")
+
+
+def test_the_optimizer_and_its_schedule() -> None:
+    momentum = pipeline_config.parse(pipeline_config.render(TEMPLATE, settings()), TEMPLATE)
+    optimizer = momentum.train_config.optimizer.momentum_optimizer
+    assert optimizer.momentum_optimizer_value == pytest.approx(0.9)
+    rate = optimizer.learning_rate.cosine_decay_learning_rate
+    assert rate.learning_rate_base == pytest.approx(0.04 * 16 / 64)
+    assert (rate.total_steps, rate.warmup_steps) == (1000, 40)
+    adam = pipeline_config.parse(pipeline_config.render(TEMPLATE, settings(optimizer="adam")), TEMPLATE)
+    assert adam.train_config.optimizer.HasField("adam_optimizer")
+
+
+def test_a_starting_checkpoint_is_named_or_not() -> None:
+    assert not pipeline_config.parse(
+        pipeline_config.render(TEMPLATE, settings()), TEMPLATE
+    ).train_config.fine_tune_checkpoint
+    text = pipeline_config.render(TEMPLATE, settings(checkpoint='a "b"/ckpt-0', checkpoint_type="full"))
+    train = pipeline_config.parse(text, TEMPLATE).train_config
+    assert (train.fine_tune_checkpoint, train.fine_tune_checkpoint_type) == ('a "b"/ckpt-0', "full")
+
+
+def test_a_path_is_not_a_pattern() -> None:
+    text = pipeline_config.render(TEMPLATE, settings(train_records=("a[1]*?/é \"'\\.record",)))
+    (path,) = pipeline_config.parse(text, TEMPLATE).train_input_reader.tf_record_input_reader.input_path
+    assert path == "a\\[1\\]\\*\\?/é \"'\\\\.record"
+
+
+def test_a_template_that_asks_for_an_unknown_value_is_named(tmp_path: Path) -> None:
+    template = tmp_path / "t.config.j2"
+    template.write_text("model { ssd { num_classes: {{ num_clases }} } }")
+    with pytest.raises(UserError, match=r"t\.config\.j2: asks for num_clases"):
+        pipeline_config.render(template, settings())
+
+
+def test_a_template_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such template"):
+        pipeline_config.render(tmp_path / "none.config.j2", settings())
+    template = tmp_path / "t.config.j2"
+    template.write_text("model { {% if %} }")
+    with pytest.raises(UserError, match=r"t\.config\.j2: .*line 1"):
+        pipeline_config.render(template, settings())
+
+
+def test_a_field_that_the_api_does_not_know_is_named() -> None:
+    with pytest.raises(UserError, match="no_such_field"):
+        pipeline_config.parse("model { ssd { no_such_field: 1 } }", Path("pipeline.config"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"size": 128}, "SIZE=128"),
+        ({"size": 330}, "SIZE=330"),
+        ({"steps": 0}, "STEPS=0"),
+        ({"batch": 0}, "BATCH=0"),
+        ({"learning_rate": float("nan")}, "LEARNING_RATE=nan"),
+        ({"learning_rate": 0.0}, "LEARNING_RATE=0.0"),
+        ({"anchor_scale": -1.0}, "ANCHOR_SCALE=-1.0"),
+        ({"weight_decay": -1.0}, "WEIGHT_DECAY=-1.0"),
+        ({"batch_norm_decay": 1.0}, "BATCH_NORM_DECAY=1.0"),
+        ({"clip_gradients": -1.0}, "CLIP_GRADIENTS=-1.0"),
+        ({"optimizer": "sgd"}, "OPTIMIZER=sgd"),
+        ({"warmup_steps": 1001}, "WARMUP_STEPS=1001"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(changes: dict[str, object], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        settings(**changes)
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"AUGMENT=wild: must be one of light, none, strong"):
+        pipeline_config.render(TEMPLATE, settings(augment="wild"))
+
+
+def test_the_rate_follows_from_the_batch_and_the_decay_from_the_steps() -> None:
+    assert pipeline_config.base_learning_rate(64, "momentum") == 0.04
+    assert pipeline_config.base_learning_rate(8, "momentum") == 0.005
+    assert pipeline_config.warm_up(25_000, 0.04) == (1000, pytest.approx(0.013333, abs=1e-6))
+    assert runs.batch_norm_decay(100_000) == 0.997
+    # What is left of the initial averages after the run: 1%.
+    assert runs.batch_norm_decay(400) ** 400 == pytest.approx(0.01, rel=0.1)
+
+
+def test_nothing_to_train_on_is_refused() -> None:
+    empty = manifest(max_boxes=0, train=0)
+    with pytest.raises(UserError, match="no image in the train split"):
+        runs.settings(runs.Choices(size=320, steps=10, batch=1), empty, Path("annotations"), Path("run"), None)
+
+
+def test_what_makes_a_checkpoint_useless_is_named() -> None:
+    def parsed(**changes: object) -> object:
+        return pipeline_config.parse(pipeline_config.render(TEMPLATE, settings(**changes)), TEMPLATE)
+
+    before = parsed()
+    assert pipeline_config.differences(before, parsed(steps=2000, batch=4, max_detections=200)) == []
+    assert pipeline_config.differences(before, parsed(num_classes=3)) == ["model.ssd.num_classes: 2 -> 3"]
+    assert pipeline_config.differences(before, parsed(size=640)) == [
+        "model.ssd.image_resizer.fixed_shape_resizer.height: 320 -> 640",
+        "model.ssd.image_resizer.fixed_shape_resizer.width: 320 -> 640",
+    ]
+
+
+def test_a_run_of_another_model_is_refused_and_started_over_when_asked(tmp_path: Path) -> None:
+    from scripts.dataset.label_map import LabelMap
+
+    run = runs.Run(tmp_path / "run", "ssd_resnet50_v1_fpn_640x640", LabelMap(("a", "b")), "digest")
+    runs.prepare(run, settings(), TEMPLATE, {}, fresh=False)
+    assert runs.read(run.folder) == run
+    (run.folder / "checkpoint").write_text("")
+    with pytest.raises(UserError, match="FRESH=1 starts over") as refused:
+        runs.prepare(run, settings(size=640), TEMPLATE, {}, fresh=False)
+    assert "width: 320 -> 640" in str(refused.value)
+    renamed = dataclasses.replace(run, label_map=LabelMap(("a", "c")))
+    with pytest.raises(UserError, match="classes: a, b -> a, c"):
+        runs.prepare(renamed, settings(), TEMPLATE, {}, fresh=False)
+    runs.prepare(run, settings(size=640), TEMPLATE, {}, fresh=True)
+    assert not (run.folder / "checkpoint").exists()
+
+
+def test_a_folder_that_is_no_run_is_not_removed(tmp_path: Path) -> None:
+    from scripts.dataset.label_map import LabelMap
+
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="not a training run"):
+        run = runs.Run(tmp_path, "m", LabelMap(("a", "b")), "digest")
+        runs.prepare(run, settings(), TEMPLATE, {}, fresh=True)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_the_stand_in_for_tests_has_every_setting() -> None:
+    assert "num_classes: 90" in standin.config_text(90, 640)
