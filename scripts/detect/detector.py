@@ -1,19 +1,22 @@
 """A picture in, boxes out: what every detector does, and which of them runs an exported model."""
 
-from collections.abc import Sequence
+import importlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from scripts.dataset.label_map import LabelMap
+from scripts.support import hardware
 from scripts.support.errors import UserError
 from scripts.tfod import exported
+from scripts.tfod.exported import ExportedModel
 
 if TYPE_CHECKING:
     import supervision as sv
-
-RUNTIMES = ("tensorflow",)
 
 
 class Detector(Protocol):
@@ -42,15 +45,40 @@ class Detector(Protocol):
         ...
 
 
-def open_detector(folder: Path, runtime: str = "auto") -> Detector:
+@dataclass(frozen=True)
+class Runtime:
+    """One way to run an exported model.
+
+    Attributes:
+        package: What has to be installed.
+        file: What it reads, relative to the exported model's folder.
+        precisions: What it computes in.
+        auto_bf16: Take bf16 unasked where the processor computes it natively.
+    """
+
+    package: str
+    file: str
+    precisions: tuple[str, ...]
+    auto_bf16: bool
+
+
+RUNTIMES = {
+    "openvino": Runtime("openvino", "openvino/model.xml", ("fp32", "bf16"), auto_bf16=True),
+    "tensorflow": Runtime("tensorflow", "saved_model/saved_model.pb", ("fp32", "bf16"), auto_bf16=False),
+}
+"""The runtimes by name, the fastest first; each is the module of that name in `runtimes`."""
+
+
+def open_detector(folder: Path, runtime: str = "auto", precision: str = "auto") -> Detector:
     """Load an exported model.
 
     Args:
         folder: What `make export` wrote, `workspace/exported/<RUN>`.
-        runtime: One of `RUNTIMES`, or `auto` for the fastest that is there.
+        runtime: One of `RUNTIMES`, or `auto` for the fastest that is installed and that the model was exported for.
+        precision: One of the runtime's, or `auto`: fp32, but bf16 with OpenVINO on processors that compute it natively.
 
     Raises:
-        UserError: No exported model in `folder`, an unknown runtime, or one that is not installed.
+        UserError: No exported model in `folder`; or no such runtime or precision, or it is not installed.
 
     Example:
         >>> detector = open_detector(Path("workspace/exported/default"))
@@ -58,7 +86,19 @@ def open_detector(folder: Path, runtime: str = "auto") -> Detector:
     """
     model = exported.read(folder)
     if runtime not in (*RUNTIMES, "auto"):
-        raise UserError(f"no runtime {runtime!r}. There are: auto, {', '.join(RUNTIMES)}.")
-    from scripts.detect.runtimes import tensorflow
+        raise UserError(f"RUNTIME={runtime}: must be one of auto, {', '.join(RUNTIMES)}.")
+    name = next(_ready(model), "tensorflow") if runtime == "auto" else runtime
+    precisions = RUNTIMES[name].precisions
+    if precision == "auto":
+        precision = "bf16" if RUNTIMES[name].auto_bf16 and hardware.cpu_has_bf16() else "fp32"
+    if precision not in precisions:
+        raise UserError(f"PRECISION={precision}: with {name} it must be one of auto, {', '.join(precisions)}.")
+    detector: Detector = importlib.import_module(f"scripts.detect.runtimes.{name}").load(model, precision)
+    return detector
 
-    return tensorflow.load(model)
+
+def _ready(model: ExportedModel) -> Iterator[str]:
+    """The runtimes that could run the model here, the fastest first."""
+    for name, runtime in RUNTIMES.items():
+        if (model.folder / runtime.file).is_file() and importlib.util.find_spec(runtime.package) is not None:
+            yield name

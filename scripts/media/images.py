@@ -35,17 +35,19 @@ def find(source: str) -> list[Picture]:
     Raises:
         UserError: There is no such file, or no picture in the folder or glob.
     """
+    if not source:
+        raise UserError("IMG is empty. Give it a picture, a folder of pictures, or a glob: IMG='photos/*.jpg'.")
     path = Path(source).expanduser()
     try:
         if path.is_file():
             return [Picture(path, Path(path.name))]
-        if source and path.is_dir():
+        if path.is_dir():
             root, found = path, list(path.rglob("*"))
         elif glob.has_magic(source):
             # Path.glob takes no absolute patterns.
             root, found = _fixed_part(path), [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
         else:
-            raise UserError(f"{source or '(no name given)'}: no such file or folder.")
+            raise UserError(f"{source}: no such file or folder.")
     except OSError as error:
         raise UserError(f"{source}: {error.strerror}.") from None
     pictures = [

@@ -1,6 +1,7 @@
 """The SavedModel, run by TensorFlow as it comes."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ class TensorFlowDetector:
     name: str
     label_map: LabelMap
     saved_model: Any
+    in_bf16: bool
 
     def detect(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
         """See `Detector.detect`."""
@@ -29,7 +31,8 @@ class TensorFlowDetector:
     def _detect(self, image: np.ndarray) -> sv.Detections:
         import tensorflow as tf
 
-        outputs = self.saved_model.signatures["serving_default"](input_tensor=tf.constant(image[np.newaxis]))
+        with _rewriting_to_bf16(self.in_bf16):
+            outputs = self.saved_model.signatures["serving_default"](input_tensor=tf.constant(image[np.newaxis]))
         # The arrays always have the same length; only so many rows are detections.
         count = int(outputs["num_detections"][0])
         boxes, scores, classes = (
@@ -38,8 +41,12 @@ class TensorFlowDetector:
         return to_detections(boxes, scores, classes, image.shape[0], image.shape[1], self.label_map)
 
 
-def load(model: ExportedModel) -> TensorFlowDetector:
+def load(model: ExportedModel, precision: str) -> TensorFlowDetector:
     """Load the SavedModel of an exported model.
+
+    Args:
+        model: The exported model.
+        precision: `fp32`, or `bf16` by the rewrite of TensorFlow's graph for oneDNN.
 
     Raises:
         UserError: There is none, or it cannot be loaded.
@@ -57,4 +64,18 @@ def load(model: ExportedModel) -> TensorFlowDetector:
         raise UserError(
             f"{model.saved_model}: cannot be loaded ({str(error).splitlines()[0]}). Run `make export` again."
         ) from None
-    return TensorFlowDetector("tensorflow fp32", model.label_map, loaded)
+    return TensorFlowDetector(f"tensorflow {precision}", model.label_map, loaded, precision == "bf16")
+
+
+@contextlib.contextmanager
+def _rewriting_to_bf16(wanted: bool) -> Iterator[None]:
+    """Have graphs that are run in this block computed in bfloat16, or not. The setting is the whole process's."""
+    import tensorflow as tf
+
+    option = "auto_mixed_precision_onednn_bfloat16"
+    before = tf.config.optimizer.get_experimental_options().get(option, False)
+    tf.config.optimizer.set_experimental_options({option: wanted})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({option: before})
