@@ -1,0 +1,72 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import supervision as sv
+
+from scripts.dataset.label_map import LabelMap
+from scripts.dataset.truth import Truth
+from scripts.media import drawing, pairs
+
+LABEL_MAP = LabelMap(("with_mask", "without_mask"))
+
+
+class Finds:
+    """A detector that finds one box of each score."""
+
+    name = "fake"
+    label_map = LABEL_MAP
+
+    def __init__(self, *scores: float) -> None:
+        self.scores = scores
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
+        boxes = [[100.0 + 200 * i, 100.0, 200.0 + 200 * i, 200.0] for i in range(len(self.scores))]
+        return [
+            sv.Detections(
+                xyxy=np.array(boxes),
+                confidence=np.array(self.scores),
+                class_id=np.ones(len(boxes), int),
+                data={"class_name": np.array(["with_mask"] * len(boxes))},
+            )
+            for _ in images
+        ]
+
+
+def truth(name: str, boxes: list[list[float]]) -> Truth:
+    count = len(boxes)
+    array = np.array(boxes, float).reshape(-1, 4)
+    return Truth(1, name, 1200, 900, array, np.full(count, 2), np.zeros(count, bool))
+
+
+def colours(picture: np.ndarray) -> set[tuple[int, ...]]:
+    return {tuple(map(int, colour)) for colour in picture.reshape(-1, 3)}
+
+
+def rgb(class_id: int) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(drawing.color_of(class_id)[1:]))
+
+
+def test_the_fullest_picture_is_taken_and_the_first_of_equals() -> None:
+    image = np.zeros((1, 1, 3), np.uint8)
+    box = [0.0, 0.0, 1.0, 1.0]
+    chosen = pairs.fullest([(image, truth("a", [])), (image, truth("b", [box])), (image, truth("c", [box]))])
+    assert chosen[1].name == "b"
+
+
+def test_prediction_stands_left_and_truth_right() -> None:
+    image = np.full((900, 1200, 3), 128, np.uint8)
+    drawn = pairs.draw(image, truth("a", [[500, 500, 700, 700]]), Finds(0.9), threshold=0.5)
+    assert drawn.shape[0] == 900
+    left, right = drawn[:, :1200], drawn[:, -1200:]
+    assert rgb(1) in colours(left)
+    assert rgb(2) not in colours(left)
+    assert rgb(2) in colours(right)
+    assert rgb(1) not in colours(right)
+
+
+@pytest.mark.parametrize(("threshold", "shown"), [(0.3, True), (0.5, False)])
+def test_scores_under_the_threshold_are_not_drawn(threshold: float, shown: bool) -> None:
+    image = np.full((900, 1200, 3), 128, np.uint8)
+    drawn = pairs.draw(image, truth("a", []), Finds(0.4), threshold)
+    assert (rgb(1) in colours(drawn)) == shown
