@@ -75,8 +75,10 @@ class Checked:
 
     @property
     def best_scale(self) -> float:
-        """The anchor scale that covers most boxes; of several the largest, which costs the fewest tiny anchors."""
-        return max(self.coverage, key=lambda scale: (round(self.coverage[scale], 3), scale))
+        """The anchor scale that covers most boxes; of several the middle one, which has room on both sides."""
+        most = round(max(self.coverage.values()), 3)
+        best = [scale for scale, part in self.coverage.items() if round(part, 3) == most]
+        return best[(len(best) - 1) // 2]
 
     def per_class(self, split: str) -> dict[str, int]:
         """Boxes of each class in a split, all classes in the order of their ids."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"])
 """What counts as an image in a data set. What is in the file is looked up in the file."""
@@ -33,6 +33,17 @@ MAX_BYTES = 256 << 20
 JPEG_QUALITY = 95
 
 HASH_BITS = 128
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image of each EXIF orientation upright."""
 
 _SOS, _EOI, _DRI = 0xDA, 0xD9, 0xDD
 
@@ -133,7 +144,7 @@ def prepare(data: bytes) -> Prepared:
         stored_size=(rgb.height, rgb.width) if orientation > 4 else rgb.size,
         why_encoded=why,
         oriented=oriented,
-        frames=1 if image.format == "MPO" else getattr(image, "n_frames", 1),
+        frames=_frames(image),
         bits=bits,
         patched=patched,
         looks=perceptual_hash(rgb),
@@ -186,7 +197,8 @@ def _open(data: bytes) -> tuple[Image.Image, Image.Image, int]:
             # Asked before it is loaded: Pillow turns a TIFF while it loads it.
             orientation = _orientation(image)
             image.load()
-            return image, image if orientation == 1 else ImageOps.exif_transpose(image), orientation
+            turn = None if image.format == "TIFF" else _TURNS.get(orientation)
+            return image, image if turn is None else image.transpose(turn), orientation
     except ImageError:
         raise
     except Image.UnidentifiedImageError:
@@ -212,6 +224,19 @@ def _orientation(image: Image.Image) -> int:
         # EXIF data that cannot be parsed turn nothing: not in Qt, so not in labelImg.
         return 1
     return orientation if orientation in range(1, 9) else 1
+
+
+def _frames(image: Image.Image) -> int:
+    # The other pictures of an MPO are the same one, smaller or from another eye.
+    if image.format == "MPO":
+        return 1
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return int(getattr(image, "n_frames", 1))
+    except Exception:
+        # The frames behind the first are damaged, which does not matter.
+        return 1
 
 
 def _check_chunks(data: bytes) -> None:

@@ -5,10 +5,12 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from scripts.support.errors import UserError
@@ -47,7 +49,7 @@ def ordered(function: Callable[[Job], Result], jobs: Iterable[Job], processes: i
     if method == "forkserver":
         # What every worker would import for itself, the server imports once.
         context.set_forkserver_preload([getattr(function, "func", function).__module__])
-    pool = ProcessPoolExecutor(processes, context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(processes, context, initializer=_live_and_die_with_parent)
     rest = iter(jobs)
     chunks = iter(lambda: list(itertools.islice(rest, CHUNK)), [])
     waiting: deque[Future[list[Result]]] = deque()
@@ -69,6 +71,15 @@ def _each(function: Callable[[Job], Result], jobs: list[Job]) -> list[Result]:
     return [function(job) for job in jobs]
 
 
-def _ignore_interrupts() -> None:
+def _live_and_die_with_parent() -> None:
     # Ctrl-C reaches every process of the terminal; the parent ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    """A worker whose parent was killed would wait for jobs for ever."""
+    parent.join()
+    os._exit(1)

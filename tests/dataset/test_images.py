@@ -157,7 +157,7 @@ def test_decompression_bombs_are_refused_before_they_grow():
     for width, height in ((50_000, 50_000), (2**31 - 1, 1), (images.MAX_PIXELS + 1, 1)):
         with pytest.raises(ImageError, match="pixels, the limit is"):
             images.prepare(png(width, height))
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5
 
 
 def test_only_the_formats_of_photographs_are_decoded():

@@ -1,11 +1,17 @@
 import itertools
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from scripts.dataset import workers
 from scripts.support.errors import UserError
+
+ROOT = Path(__file__).parents[2]
 
 
 def squared(number: int) -> int:
@@ -36,6 +42,20 @@ def test_jobs_are_taken_as_results_are(processes: int):
 def test_a_process_that_dies_is_said():
     with pytest.raises(UserError, match="PROCESSES=1"):
         list(workers.ordered(die, range(3), 2))
+
+
+def test_no_process_outlives_a_killed_parent():
+    program = "from scripts.dataset import workers; import itertools\n" + (
+        "for number in workers.ordered(abs, itertools.count(), 2): print(number, flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"0\n"
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        process.kill()
+    # The resource tracker and the fork server end by themselves.
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
 
 
 def test_available():
