@@ -26,17 +26,24 @@ def main(
         str, typer.Option(help="How often train holds the images of a rare class: CLASS=4[,CLASS=2].")
     ] = "",
     processes: Annotated[int, typer.Option(help="Processes that read images; 0: one a processor.", min=0)] = 0,
+    runner: Annotated[
+        str, typer.Option(help="Apache Beam's runner that makes them instead, such as FlinkRunner: see docs/beam.md.")
+    ] = "",
+    runner_options: Annotated[str, typer.Option(help="Options for that runner, as on a command line.")] = "",
 ) -> None:
     """Turn labelled images into records for the Object Detection API."""
+    from scripts.dataset import beam, summary, workers
     from scripts.dataset import shards as records
-    from scripts.dataset import summary, workers
     from scripts.dataset.label_map import read_classes
     from scripts.dataset.splits import Proportions
 
     label_map = read_classes(classes)
     options = records.Options(Proportions.parse(split), shards, records.parse_repeat(repeat, label_map))
+    elsewhere = beam.on(runner, runner_options) if runner else None
     with summary.progress("records") as advance:
-        report = records.write(images, annotations, label_map, options, processes or workers.available(), advance)
+        report = records.write(
+            images, annotations, label_map, options, processes or workers.available(), advance, elsewhere
+        )
     summary.print_records(report, annotations)
 
 

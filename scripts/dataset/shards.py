@@ -111,6 +111,7 @@ def write(
     options: Options,
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    elsewhere: "Elsewhere | None" = None,
 ) -> Report:
     """Make the records of a data set, or leave them where nothing that they are made of has changed.
 
@@ -124,6 +125,7 @@ def write(
         options: What decides the records.
         processes: How many.
         progress: Called with the images done and all of them.
+        elsewhere: What makes the record files instead of processes of this machine.
 
     Raises:
         UserError: A rule that stops is broken (all of that are listed), no image is usable, or writing failed.
@@ -138,16 +140,17 @@ def write(
     shares = [options.proportions.of(split) for split in SPLITS]
     reassigned = before.get("proportions", shares) != shares
     assigned = {} if reassigned else splits.read_assigned(annotations / "boxes.csv")
-    split_of = splits.assign(audit.candidates(root, items, assigned), options.proportions)
+    split_of = splits.assign(audit.candidates(root, items, assigned, processes), options.proportions)
     jobs, files = _plan(root, items, split_of, options)
     settings = {"images": root, "proportions": shares, "shards": options.shards, "repeat": dict(options.repeat)}
     try:
         with _partial(annotations) as folder:
             sums = _Sums(label_map)
             sums.note(findings)
-            make = functools.partial(_make, root, label_map)
-            results = _counted(workers.ordered(make, jobs, processes), len(jobs), progress)
-            _write_files(folder, files, results, sums)
+            # Absolute: elsewhere the working directory is another one.
+            make = functools.partial(_make, root.absolute(), label_map)
+            results = elsewhere(make, jobs, folder) if elsewhere else workers.ordered(make, jobs, processes)
+            _write_files(folder, files, _counted(results, len(jobs), progress), sums)
             audit.refuse(root, sums.stopping)
             if not any(sums.images.values()):
                 raise UserError(f"{root}: no usable image in it.")
@@ -173,7 +176,9 @@ def write(
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
+    """An image, and the record file that it goes into."""
+
     item: Item
     repetition: int
     split: str
@@ -181,10 +186,11 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """What comes back from a process: `record` is framed, and empty where the image is not used."""
+class Made:
+    """What came of a job: `record` is framed, and empty where the image is not used, or is in its file already."""
 
-    job: _Job
+    job: Job
+    used: bool
     record: bytes
     boxes: tuple[Box, ...]
     findings: tuple[Finding, ...]
@@ -192,11 +198,17 @@ class _Made:
     digest: bytes
 
 
-def _make(root: Path, label_map: LabelMap, job: _Job) -> _Made:
+Make = Callable[[Job], Made]
+Elsewhere = Callable[[Make, Sequence[Job], Path], Iterable[Made]]
+"""Takes jobs in the order of their files, writes each file of their records into the folder, and gives what came of
+each job, in the order of the jobs, without its record."""
+
+
+def _make(root: Path, label_map: LabelMap, job: Job) -> Made:
     examined = audit.examine(root, job.item, label_map)
     image = examined.image
     if not examined.usable or image is None:
-        return _Made(job, b"", (), examined.findings, 0, b"")
+        return Made(job, False, b"", (), examined.findings, 0, b"")
     example = tfexample.encode(
         name=job.item.name,
         encoded=image.encoded,
@@ -208,7 +220,7 @@ def _make(root: Path, label_map: LabelMap, job: _Job) -> _Made:
         label_map=label_map,
     )
     digest = hashlib.sha256(f"{job.split}\0{job.item.name}\0{image.sha256}\0{examined.xml_sha256}".encode()).digest()
-    return _Made(job, tfrecord.frame(example), examined.boxes, examined.findings, image.looks, digest)
+    return Made(job, True, tfrecord.frame(example), examined.boxes, examined.findings, image.looks, digest)
 
 
 class _Sums:
@@ -232,13 +244,13 @@ class _Sums:
             if audit.RULES[finding.rule].stops:
                 self.stopping.append(finding)
 
-    def add(self, made: _Made) -> None:
+    def add(self, made: Made) -> None:
         split = made.job.split
-        self.examples[split] += bool(made.record)
+        self.examples[split] += made.used
         if made.job.repetition:
             return
         self.note(made.findings)
-        if not made.record:
+        if not made.used:
             self.unused.append(made.job.item.name)
             return
         self.images[split] += 1
@@ -269,13 +281,13 @@ class _Sums:
 
 def _plan(
     root: Path, items: Sequence[Item], split_of: Mapping[str, str], options: Options
-) -> tuple[list[_Job], dict[str, tuple[str, ...]]]:
+) -> tuple[list[Job], dict[str, tuple[str, ...]]]:
     """Which image goes into which file, in the order of writing, and each split's files.
 
     The order is that of hashes: neighbours of a folder (the frames of a film) are far apart in the records, and so are
     the repetitions of an image.
     """
-    jobs: list[_Job] = []
+    jobs: list[Job] = []
     files = {}
     for split in SPLITS:
         held = [
@@ -290,7 +302,7 @@ def _plan(
         names = [f"{split}.record" if single else f"{split}.record-{i:05d}-of-{count:05d}" for i in range(count)]
         files[split] = tuple(names)
         for number, (_, _, repetition, item) in enumerate(held):
-            jobs.append(_Job(item, repetition, split, names[number * count // len(held)]))
+            jobs.append(Job(item, repetition, split, names[number * count // len(held)]))
     return jobs, files
 
 
@@ -301,7 +313,7 @@ def _times(root: Path, item: Item, options: Options) -> int:
     return max((options.repeat.get(label, 1) for label in audit.labels(root, item)), default=1)
 
 
-def _write_files(folder: Path, files: Mapping[str, tuple[str, ...]], results: Iterable[_Made], sums: _Sums) -> None:
+def _write_files(folder: Path, files: Mapping[str, tuple[str, ...]], results: Iterable[Made], sums: _Sums) -> None:
     """Write the record files and `boxes.csv` as the examples come, which is in the order of the files."""
     for name in itertools.chain(*files.values()):
         (folder / name).touch()
@@ -312,15 +324,15 @@ def _write_files(folder: Path, files: Mapping[str, tuple[str, ...]], results: It
         for made in results:
             if file is None or made.job.file != name:
                 stack.close()
-                name, file = made.job.file, stack.enter_context((folder / made.job.file).open("wb"))
+                name, file = made.job.file, stack.enter_context((folder / made.job.file).open("ab"))
             file.write(made.record)
             sums.add(made)
-            if made.record and not made.job.repetition:
+            if made.used and not made.job.repetition:
                 head = (made.job.item.name, made.job.split)
                 rows.writerows([(*head, *_cells(box)) for box in made.boxes] or [(*head, *[""] * 7)])
 
 
-def _counted(results: Iterable[_Made], total: int, progress: Callable[[int, int], None]) -> Iterator[_Made]:
+def _counted(results: Iterable[Made], total: int, progress: Callable[[int, int], None]) -> Iterator[Made]:
     for done, made in enumerate(results, start=1):
         yield made
         progress(done, total)
