@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 MARK = "prelabel"
 
+SAME_FACE = 0.6
+"""The IoU from which two boxes are about one face: that of the zoo's configs for boxes of one class."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -130,10 +133,14 @@ def _belongs_to_a_person(path: Path) -> bool:
 
 
 def _boxes(detections: "sv.Detections", width: int, height: int, threshold: float) -> tuple[Box, ...]:
-    """The detections from the threshold on, in whole pixels of the picture as in labelImg; empty ones drop out."""
-    sides = np.clip(np.rint(np.asarray(detections.xyxy, dtype=float)), 0, [width, height, width, height]).tolist()
-    scores = np.asarray(detections.confidence)
-    names = np.asarray(detections.data["class_name"])
+    """The detections from the threshold on, in whole pixels of the picture as in labelImg.
+
+    Of boxes of different classes on one face the best one is taken; boxes that are empty drop out.
+    """
+    best = detections.with_nms(SAME_FACE, class_agnostic=True)
+    sides = np.clip(np.rint(np.asarray(best.xyxy, dtype=float)), 0, [width, height, width, height]).tolist()
+    scores = np.asarray(best.confidence)
+    names = np.asarray(best.data["class_name"])
     return tuple(
         Box(str(name), xmin, ymin, xmax, ymax, truncated=xmin == 0 or ymin == 0 or xmax == width or ymax == height)
         for (xmin, ymin, xmax, ymax), score, name in zip(sides, scores, names, strict=True)

@@ -66,6 +66,15 @@ def test_boxes_from_the_threshold_on_are_written_in_whole_pixels(tmp_path: Path)
     assert (summary.written, summary.boxes) == (1, {"with_mask": 1, "without_mask": 1})
 
 
+def test_a_face_gets_one_box_of_its_best_class(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    run(Fixed((10, 20, 50, 60, 0.6, 1), (11, 20, 50, 61, 0.8, 2), (40, 20, 80, 60, 0.7, 1)), tmp_path)
+    assert set(voc.read(tmp_path / "a.xml").boxes) == {
+        Box("without_mask", 11, 20, 50, 61),
+        Box("with_mask", 40, 20, 80, 60),
+    }
+
+
 def test_a_persons_files_are_never_written(tmp_path: Path) -> None:
     mine = {}
     for name in ("saved.xml", "no.xml", "OTHER.XML", "broken.xml"):
