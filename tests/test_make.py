@@ -1,6 +1,7 @@
 """The front door, against a project whose environment is a stand-in that says what it was asked to run."""
 
 import enum
+import functools
 import importlib
 import json
 import os
@@ -67,6 +68,7 @@ def make(folder: Path, *arguments: str, **variables: str) -> subprocess.Complete
     )
 
 
+@functools.cache
 def listed() -> dict[str, dict[str, str]]:
     """What plain `make` lists: the variables of each target, with their defaults."""
     done = subprocess.run(
