@@ -69,7 +69,7 @@ infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 RUNTIME=auto PRECISION=auto EX
 infer: venv ## draw boxes on a picture or a folder of pictures
 	$(step)
 
-demo: VARIABLES = WORKSPACE=workspace/demo IMAGES=400 STEPS=500 SEED=0
+demo: VARIABLES = WORKSPACE=workspace/demo IMAGES=400 STEPS=1200 SEED=0
 demo: venv ## all of it on the sample data set, in a folder of its own
 	$(step)
 

@@ -45,7 +45,9 @@ def main(
     ] = None,
     batch_norm_decay: Annotated[float | None, typer.Option(help="Default: 0.997, less in short runs.")] = None,
     clip_gradients: Annotated[float, typer.Option(help="Largest norm of the gradients; 0 does not clip.")] = 10.0,
-    augment: Annotated[str, typer.Option(help="A preset of configs/augmentations: none, light, strong.")] = "light",
+    augment: Annotated[
+        str, typer.Option(help="A preset of configs/augmentations: none, flip, light, strong.")
+    ] = "light",
     freeze: Annotated[Freeze, typer.Option(help='"backbone" leaves the ResNet as it is.')] = Freeze.NONE,
     precision: Annotated[
         Precision, typer.Option(help="auto: bf16 where the processor or GPU has it.")

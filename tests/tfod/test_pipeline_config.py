@@ -44,7 +44,7 @@ def test_every_models_template_renders_to_a_config_of_the_api(model: zoo.ZooMode
     assert list(config.eval_input_reader[0].tf_record_input_reader.input_path) == ["annotations/val.record"]
 
 
-@pytest.mark.parametrize("augment", ["none", "light", "strong"])
+@pytest.mark.parametrize("augment", ["none", "flip", "light", "strong"])
 def test_every_preset_of_augmentations_renders(augment: str) -> None:
     config = pipeline_config.parse(pipeline_config.render(TEMPLATE, settings(augment=augment)), TEMPLATE)
     assert bool(config.train_config.data_augmentation_options) == (augment != "none")
@@ -120,7 +120,7 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, object], named: st
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"AUGMENT=wild: must be one of light, none, strong"):
+    with pytest.raises(UserError, match=r"AUGMENT=wild: must be one of flip, light, none, strong"):
         pipeline_config.render(TEMPLATE, settings(augment="wild"))
 
 
