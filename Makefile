@@ -36,7 +36,7 @@ prelabel: VARIABLES = IMAGES=workspace/images RUN=default THRESHOLD=0.5 RUNTIME=
 prelabel: venv ## let a trained model draw the boxes first, for you to correct
 	$(step)
 
-sample: VARIABLES = OUT=workspace/sample IMAGES=300 SEED=0
+sample: VARIABLES = OUT=workspace/sample COUNT=300 SEED=0
 sample: venv ## draw the sample data set
 	$(step)
 
@@ -61,7 +61,7 @@ train: venv ## fine-tune the zoo's model on the records; run again, it goes on
 
 export: VARIABLES = RUN=default CKPT=best FORMATS= ANNOTATIONS=annotations MODELS=workspace/models \
     EXPORTED=workspace/exported
-export: venv ## write the run's model, ready for use
+export: venv$(if $(filter saved_model,$(FORMATS)),,-openvino) ## write the run's model, ready for use
 	$(step)
 
 infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 RUNTIME=auto PRECISION=auto EXPORTED=workspace/exported \
@@ -69,7 +69,7 @@ infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 RUNTIME=auto PRECISION=auto EX
 infer: venv ## draw boxes on a picture or a folder of pictures
 	$(step)
 
-demo: VARIABLES = WORKSPACE=workspace/demo IMAGES=400 STEPS=1200 SEED=0
+demo: VARIABLES = WORKSPACE=workspace/demo COUNT=400 STEPS=1200 SEED=0
 demo: venv ## all of it on the sample data set, in a folder of its own
 	$(step)
 

@@ -21,7 +21,7 @@ def main(
     workspace: Annotated[Path, typer.Option(help="Folder of the demo; nothing outside it is touched.")] = Path(
         "workspace/demo"
     ),
-    images: Annotated[int, typer.Option(help="Pictures to draw.", min=20)] = 400,
+    count: Annotated[int, typer.Option(help="Pictures to draw.", min=20)] = 400,
     steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = STEPS,
     seed: Annotated[int, typer.Option(help="Seeds the pictures and the training.")] = 0,
 ) -> None:
@@ -35,7 +35,7 @@ def main(
     pictures, annotations, models = workspace / "images", workspace / "annotations", workspace / "models"
     exported, reports = workspace / "exported", workspace / "reports"
     began = time.monotonic()
-    _step("sample", out=pictures, images=images, seed=seed)
+    _step("sample", out=pictures, count=count, seed=seed)
     _step("records", images=pictures, annotations=annotations, split="80,5,15")
     _step(
         "train",
@@ -48,8 +48,8 @@ def main(
         size=SIZE,
         optimizer="adam",
         learning_rate=0.0007,
-        # The sample's faces are 30 to 65 px at this size: with 4 they meet the anchors of the finest level, whose features
-        # learn soonest.
+        # The sample's faces are 30 to 65 px at this size: with 4 they meet the anchors of the finest level, whose
+        # features learn soonest.
         anchor_scale=4,
         batch_norm_decay=0.97,
         augment="flip",

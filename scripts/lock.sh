@@ -23,9 +23,9 @@ compile() { # file, what goes in...
         --no-annotate "$@" --output-file "$new/$file"
 }
 
-groups="build dev label data beam"
-[ "${UPGRADE:-0}" = 1 ] || for file in base $groups; do cat "lock/$file.txt"; done >"$new/all.txt"
-compile all.txt pyproject.toml --all-extras $(for group in $groups export serve; do echo "--group $group"; done)
+groups="build dev label data beam openvino"
+[ "${UPGRADE:-0}" = 1 ] || for file in base $groups; do cat "lock/$file.txt" 2>/dev/null || :; done >"$new/all.txt"
+compile all.txt pyproject.toml --all-extras $(for group in $groups; do echo "--group $group"; done)
 compile base.txt -c "$new/all.txt" pyproject.toml
 compile gpu.txt -c "$new/all.txt" pyproject.toml --extra gpu
 for group in $groups; do

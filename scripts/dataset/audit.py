@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -131,15 +132,20 @@ class Item:
 
     Attributes:
         name: The image's path: its name in the records.
-        xml: The XML's path.
+        xml_suffix: What the XML's path has after the dot: `xml`, or `XML`.
         folder_split: The split that its folder stands for (`train/`, `val/`, `test/`), or None.
         size: Bytes of the image file.
     """
 
     name: str
-    xml: str
+    xml_suffix: str
     folder_split: str | None
     size: int
+
+    @property
+    def xml(self) -> str:
+        """The XML's path, which is the image's but for the suffix."""
+        return f"{self.name.rpartition('.')[0]}.{self.xml_suffix}"
 
 
 @dataclass(frozen=True)
@@ -184,19 +190,14 @@ def discover(root: Path) -> tuple[list[Item], list[Finding]]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder. It should hold images, each with its Pascal VOC XML beside it.")
     findings: list[Finding] = []
-    found = []
-    for entry, path in _files(root, findings):
-        stem, _, suffix = path.rpartition(".")
-        if suffix.lower() == "xml" or f".{suffix.lower()}" in images.SUFFIXES:
-            found.append((stem, suffix, entry.stat().st_size))
-    items = []
-    for stem, files in itertools.groupby(sorted(found), key=lambda file: file[0]):
-        xmls, pictures = [], {}
-        for _, suffix, size in files:
-            if suffix.lower() == "xml":
-                xmls.append(f"{stem}.{suffix}")
-            else:
-                pictures[f"{stem}.{suffix}"] = size
+    items: list[Item] = []
+    # Of millions of files little more than their names is in memory.
+    found = sorted(path for path in _files(root, findings) if _suffix(path) in _SUFFIXES)
+    found.sort(key=_stem)
+    for _, group in itertools.groupby(found, key=_stem):
+        files = list(group)
+        xmls = [path for path in files if _suffix(path) == _XML]
+        pictures = [path for path in files if _suffix(path) != _XML]
         for xml in xmls:
             name = _image_of(root, xml, pictures)
             if name is None:
@@ -205,7 +206,7 @@ def discover(root: Path) -> tuple[list[Item], list[Finding]]:
             else:
                 folder = name.partition("/")[0] if "/" in name else None
                 split = next((split for split in SPLITS if split == folder), None)
-                items.append(Item(name, xml, split, pictures[name]))
+                items.append(Item(name, sys.intern(xml.rpartition(".")[2]), split, (root / name).stat().st_size))
         if not xmls:
             findings += [Finding("image_without_xml", picture) for picture in pictures]
     if not items and not any(RULES[finding.rule].stops for finding in findings):
@@ -266,17 +267,19 @@ def candidates(root: Path, items: Sequence[Item], assigned: Mapping[str, str], p
     ]
 
 
-def same_pictures(looks: Sequence[tuple[str, str, int]]) -> Iterator[Finding]:
+def same_pictures(names: Sequence[str], split_of: Sequence[str], looks: Sequence[int]) -> Iterator[Finding]:
     """The pictures that look the same, one finding for each group.
 
     Args:
-        looks: Name, split and perceptual hash of each picture.
+        names: The pictures.
+        split_of: Their splits.
+        looks: Their perceptual hashes.
     """
-    for group in duplicates.groups([look for _, _, look in looks]):
-        among = {looks[place][1] for place in group}
+    for group in duplicates.groups(looks):
+        among = {split_of[place] for place in group}
         rule = "same_picture" if len(among) == 1 else "same_across_splits"
-        first, *others = [f"{looks[place][0]} ({looks[place][1]})" for place in group]
-        yield Finding(rule, looks[group[0]][0], f"{first} and {', '.join(others)}", len(group))
+        first, *others = sorted(f"{names[place]} ({split_of[place]})" for place in group)
+        yield Finding(rule, min(names[place] for place in group), f"{first} and {', '.join(others)}", len(group))
 
 
 def stopping(findings: Iterable[Finding]) -> list[Finding]:
@@ -295,31 +298,42 @@ def refuse(root: Path, findings: Iterable[Finding], shown: int = 20) -> None:
     raise UserError("\n".join([f"{root}: {len(bad)} problem(s) to put right first:", *lines]))
 
 
-def _files(root: Path, findings: list[Finding]) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """All plain files below `root` that are not hidden, with their relative paths."""
+_XML = ".xml"
+_SUFFIXES = images.SUFFIXES | {_XML}
+
+
+def _stem(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()
+
+
+def _files(root: Path, findings: list[Finding]) -> Iterator[str]:
+    """The relative paths of all plain files below `root` that are not hidden."""
     inside = os.path.realpath(root)
     folders = [""]
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(root / folder) as scan:
-                entries = sorted(scan, key=lambda entry: entry.name)
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(path)
+                    elif entry.is_symlink() and entry.is_dir():
+                        findings.append(Finding("link_not_followed", path))
+                    elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(inside):
+                        findings.append(Finding("link_outside", path, os.path.realpath(entry.path)))
+                    elif not _is_utf8(path):
+                        findings.append(Finding("unusable_name", path))
+                    elif entry.is_file():
+                        yield path
         except OSError as error:
             raise UserError(f"{root / folder}: cannot be read ({error.strerror}).") from None
-        for entry in entries:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-            elif entry.is_symlink() and entry.is_dir():
-                findings.append(Finding("link_not_followed", path))
-            elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(inside):
-                findings.append(Finding("link_outside", path, os.path.realpath(entry.path)))
-            elif not _is_utf8(path):
-                findings.append(Finding("unusable_name", path))
-            elif entry.is_file():
-                yield entry, path
 
 
 def _is_utf8(path: str) -> bool:

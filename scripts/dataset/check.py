@@ -113,7 +113,7 @@ def check(
     findings = list(found)
     assigned = splits.read_assigned(annotations / "boxes.csv")
     split_of = splits.assign(audit.candidates(root, items, assigned, processes), proportions)
-    looks, boxes, normalised, sizes = [], [], [], []
+    names, held_in, looks, boxes, normalised, sizes = [], [], [], [], [], []
     images, negatives = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
     look = functools.partial(_look, root, label_map, model_anchors.size)
     for done, seen in enumerate(workers.ordered(look, items, processes), start=1):
@@ -121,7 +121,9 @@ def check(
         split = split_of[name]
         findings += seen.findings
         if seen.size is not None:
-            looks.append((name, split, seen.looks))
+            names.append(name)
+            held_in.append(split)
+            looks.append(seen.looks)
         if seen.usable and seen.size is not None:
             images[split] += 1
             negatives[split] += not seen.boxes
@@ -131,7 +133,7 @@ def check(
                 boxes.append(Labelled(name, split, box.label, corners))
                 normalised.append(np.array(corners) / (*seen.size, *seen.size))
         progress(done, len(items))
-    findings += audit.same_pictures(looks)
+    findings += audit.same_pictures(names, held_in, looks)
     of_image = np.array(normalised, dtype=np.float64).reshape(-1, 4)
     order = list(audit.RULES)
     return Checked(

@@ -1,5 +1,6 @@
 """Pictures that look the same, by their perceptual hashes."""
 
+import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
@@ -42,10 +43,9 @@ def groups(hashes: Sequence[int], distance: int = MAX_DISTANCE) -> list[list[int
         leader[place] = first.setdefault(value, place)
     edges = [HASH_BITS * piece // (distance + 1) for piece in range(distance + 2)]
     for low, high in itertools.pairwise(edges):
-        alike: dict[int, list[int]] = defaultdict(list)
-        for value, place in first.items():
-            alike[value >> low & (1 << high - low) - 1].append(place)
-        for places in alike.values():
+        piece = functools.partial(_bits, hashes, low, high)
+        for _, group in itertools.groupby(sorted(first.values(), key=piece), key=piece):
+            places = list(group)
             for number, place in enumerate(places):
                 for other in places[:number]:
                     if (hashes[place] ^ hashes[other]).bit_count() <= distance:
@@ -54,3 +54,7 @@ def groups(hashes: Sequence[int], distance: int = MAX_DISTANCE) -> list[list[int
     for place in range(len(hashes)):
         found[find(place)].append(place)
     return sorted(group for group in found.values() if len(group) > 1)
+
+
+def _bits(hashes: Sequence[int], low: int, high: int, place: int) -> int:
+    return hashes[place] >> low & (1 << high - low) - 1

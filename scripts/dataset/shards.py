@@ -140,8 +140,9 @@ def write(
     shares = [options.proportions.of(split) for split in SPLITS]
     reassigned = before.get("proportions", shares) != shares
     assigned = {} if reassigned else splits.read_assigned(annotations / "boxes.csv")
-    split_of = splits.assign(audit.candidates(root, items, assigned, processes), options.proportions)
-    jobs, files = _plan(root, items, split_of, options)
+    candidates = audit.candidates(root, items, assigned, processes)
+    jobs, files = _plan(root, items, splits.assign(candidates, options.proportions), options)
+    del items, candidates, assigned
     settings = {"images": root, "proportions": shares, "shards": options.shards, "repeat": dict(options.repeat)}
     try:
         with _partial(annotations) as folder:
@@ -150,11 +151,11 @@ def write(
             # Absolute: elsewhere the working directory is another one.
             make = functools.partial(_make, root.absolute(), label_map)
             results = elsewhere(make, jobs, folder) if elsewhere else workers.ordered(make, jobs, processes)
-            _write_files(folder, files, _counted(results, len(jobs), progress), sums)
+            _write_files(folder, files, jobs, _counted(results, len(jobs), progress), sums)
             audit.refuse(root, sums.stopping)
             if not any(sums.images.values()):
                 raise UserError(f"{root}: no usable image in it.")
-            sums.note(audit.same_pictures(sums.looks))
+            sums.note(audit.same_pictures(sums.names, sums.held_in, sums.looks))
             made = Manifest(label_map.names, sums.splits(files), sums.digest(options), made_by("records", **settings))
             (folder / "label_map.pbtxt").write_text(label_map.to_pbtxt(), encoding="utf-8")
             inputs = {
@@ -189,7 +190,6 @@ class Job:
 class Made:
     """What came of a job: `record` is framed, and empty where the image is not used, or is in its file already."""
 
-    job: Job
     used: bool
     record: bytes
     boxes: tuple[Box, ...]
@@ -208,7 +208,7 @@ def _make(root: Path, label_map: LabelMap, job: Job) -> Made:
     examined = audit.examine(root, job.item, label_map)
     image = examined.image
     if not examined.usable or image is None:
-        return Made(job, False, b"", (), examined.findings, 0, b"")
+        return Made(False, b"", (), examined.findings, 0, b"")
     example = tfexample.encode(
         name=job.item.name,
         encoded=image.encoded,
@@ -220,7 +220,7 @@ def _make(root: Path, label_map: LabelMap, job: Job) -> Made:
         label_map=label_map,
     )
     digest = hashlib.sha256(f"{job.split}\0{job.item.name}\0{image.sha256}\0{examined.xml_sha256}".encode()).digest()
-    return Made(job, True, tfrecord.frame(example), examined.boxes, examined.findings, image.looks, digest)
+    return Made(True, tfrecord.frame(example), examined.boxes, examined.findings, image.looks, digest)
 
 
 class _Sums:
@@ -234,7 +234,9 @@ class _Sums:
         self._digest = hashlib.sha256()
         self.images = dict.fromkeys(SPLITS, 0)
         self.examples = dict.fromkeys(SPLITS, 0)
-        self.looks: list[tuple[str, str, int]] = []
+        self.names: list[str] = []
+        self.held_in: list[str] = []
+        self.looks: list[int] = []
         self.stopping: list[Finding] = []
         self.unused: list[str] = []
 
@@ -244,20 +246,22 @@ class _Sums:
             if audit.RULES[finding.rule].stops:
                 self.stopping.append(finding)
 
-    def add(self, made: Made) -> None:
-        split = made.job.split
+    def add(self, job: Job, made: Made) -> None:
+        split = job.split
         self.examples[split] += made.used
-        if made.job.repetition:
+        if job.repetition:
             return
         self.note(made.findings)
         if not made.used:
-            self.unused.append(made.job.item.name)
+            self.unused.append(job.item.name)
             return
         self.images[split] += 1
         self._boxes[split].update(box.label for box in made.boxes)
         self._max_boxes[split] = max(self._max_boxes[split], len(made.boxes))
         self._digest.update(made.digest)
-        self.looks.append((made.job.item.name, split, made.looks))
+        self.names.append(job.item.name)
+        self.held_in.append(job.split)
+        self.looks.append(made.looks)
 
     def found(self) -> dict[str, Found]:
         return {rule: Found(**self._found[rule]) for rule in audit.RULES if rule in self._found}
@@ -313,7 +317,9 @@ def _times(root: Path, item: Item, options: Options) -> int:
     return max((options.repeat.get(label, 1) for label in audit.labels(root, item)), default=1)
 
 
-def _write_files(folder: Path, files: Mapping[str, tuple[str, ...]], results: Iterable[Made], sums: _Sums) -> None:
+def _write_files(
+    folder: Path, files: Mapping[str, tuple[str, ...]], jobs: Sequence[Job], results: Iterable[Made], sums: _Sums
+) -> None:
     """Write the record files and `boxes.csv` as the examples come, which is in the order of the files."""
     for name in itertools.chain(*files.values()):
         (folder / name).touch()
@@ -321,14 +327,15 @@ def _write_files(folder: Path, files: Mapping[str, tuple[str, ...]], results: It
         rows = csv.writer(table, lineterminator="\n")
         rows.writerow(_COLUMNS)
         name, file = "", None
-        for made in results:
-            if file is None or made.job.file != name:
+        # The jobs that come back from other processes are copies, and their names too.
+        for job, made in zip(jobs, results, strict=True):
+            if file is None or job.file != name:
                 stack.close()
-                name, file = made.job.file, stack.enter_context((folder / made.job.file).open("ab"))
+                name, file = job.file, stack.enter_context((folder / job.file).open("ab"))
             file.write(made.record)
-            sums.add(made)
-            if made.used and not made.job.repetition:
-                head = (made.job.item.name, made.job.split)
+            sums.add(job, made)
+            if made.used and not job.repetition:
+                head = (job.item.name, job.split)
                 rows.writerows([(*head, *_cells(box)) for box in made.boxes] or [(*head, *[""] * 7)])
 
 

@@ -225,7 +225,7 @@ def test_numbers_that_make_no_sample(images: int, seed: int, tmp_path: Path):
 
 
 def test_the_step(tmp_path: Path):
-    command = [sys.executable, "-m", "scripts.sample", "--images", "2", "--seed", "5", "--out"]
+    command = [sys.executable, "-m", "scripts.sample", "--count", "2", "--seed", "5", "--out"]
     done = subprocess.run([*command, str(tmp_path / "a b")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 pictures, ")
