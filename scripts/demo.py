@@ -60,7 +60,7 @@ def main(
     _step("eval", run="demo", annotations=annotations, exported=exported, reports=reports)
 
     figures = json.loads((reports / "demo" / "metrics.json").read_text(encoding="utf-8"))["figures"]
-    picture = workspace / "demo.png"
+    picture = workspace / "demo.jpg"
     _draw(annotations, exported / "demo", picture)
     score = figures["map50"]
     print(f"mAP@0.5 on the held-out pictures: {score:.3f}, after {clock(time.monotonic() - began)}")
@@ -85,7 +85,7 @@ def _draw(annotations: Path, model: Path, picture: Path) -> None:
     from scripts.media import pairs, writing
 
     detector = open_detector(model)
-    image, labels = pairs.fullest(truth.read_records(annotations, "test"))
+    image, labels = pairs.most_varied(truth.read_records(annotations, "test"))
     writing.write_image(picture, pairs.draw(image, labels, detector, threshold=0.5))
 
 

@@ -53,3 +53,14 @@ def test_from_labelled_pictures_to_boxes(tmp_path: Path, zoo_archive: standin.St
         assert 0 <= box["xmin"] <= box["xmax"] <= 320
         assert 0 <= box["ymin"] <= box["ymax"] <= 240
         assert box["class"] in model["classes"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", ["ssd_mobilenet_v2_fpnlite_320x320", "efficientdet_d0_512x512"])
+def test_every_other_architecture_trains_and_exports(tmp_path: Path, tiny_records: Path, model: str) -> None:
+    of_run = ["--run", model, "--models", str(tmp_path / "models")]
+    tiny = ["--size", "256", "--batch", "1", "--eval-every", "0", "--checkpoint", "none"]
+    step("train", *of_run, "--annotations", str(tiny_records), *tiny, "--model", model, "--steps", "2")
+    step("export", *of_run, "--exported", str(tmp_path / "exported"), "--formats", "saved_model")
+    written = json.loads((tmp_path / "exported" / model / "model.json").read_text(encoding="utf-8"))
+    assert (written["model"], written["steps"], written["input"]) == (model, 2, {"height": 256, "width": 256})

@@ -169,6 +169,12 @@ class Examined:
     xml_sha256: str
 
 
+def file(root: Path, name: str) -> Path:
+    """`root / name`, without what pathlib does with it: it interns the parts of a path, a whole `name` among them, and
+    the table of all interned strings never shrinks."""
+    return Path(f"{root}/{name}")
+
+
 def printable(text: str) -> str:
     """The text on one line of any terminal: control characters and what is not UTF-8 as escapes."""
     text = text.encode("utf-8", "backslashreplace").decode()
@@ -206,7 +212,7 @@ def discover(root: Path) -> tuple[list[Item], list[Finding]]:
             else:
                 folder = name.partition("/")[0] if "/" in name else None
                 split = next((split for split in SPLITS if split == folder), None)
-                items.append(Item(name, sys.intern(xml.rpartition(".")[2]), split, (root / name).stat().st_size))
+                items.append(Item(name, sys.intern(xml.rpartition(".")[2]), split, file(root, name).stat().st_size))
         if not xmls:
             findings += [Finding("image_without_xml", picture) for picture in pictures]
     if not items and not any(RULES[finding.rule].stops for finding in findings):
@@ -217,7 +223,7 @@ def discover(root: Path) -> tuple[list[Item], list[Finding]]:
 def labels(root: Path, item: Item) -> frozenset[str]:
     """The labels of the item's boxes as the XML has them; none where it cannot be read, which `examine` reports."""
     try:
-        boxes = voc.read(root / item.xml).boxes
+        boxes = voc.read(file(root, item.xml)).boxes
     except voc.VocError:
         return frozenset()
     return frozenset(box.label for box in boxes if box.width >= MIN_SIDE and box.height >= MIN_SIDE)
@@ -233,14 +239,14 @@ def examine(root: Path, item: Item, label_map: LabelMap, size: int | None = None
         size: The training size in pixels, for boxes that are tiny there; None not to look for them.
     """
     try:
-        data = voc.read_bytes(root / item.xml)
-        annotation = voc.parse(root / item.xml, data)
+        data = voc.read_bytes(file(root, item.xml))
+        annotation = voc.parse(file(root, item.xml), data)
     except voc.VocError as error:
-        detail = str(error).removeprefix(f"{root / item.xml}: ")
+        detail = str(error).removeprefix(f"{file(root, item.xml)}: ")
         return Examined(item, False, (), (Finding("bad_xml", item.xml, detail),), None, "")
     xml_sha256 = hashlib.sha256(data).hexdigest()
     try:
-        image = images.prepare(images.read_bytes(root / item.name))
+        image = images.prepare(images.read_bytes(file(root, item.name)))
     except images.ImageError as error:
         return Examined(item, False, (), (Finding("bad_image", item.name, str(error)),), None, xml_sha256)
     findings = [*_about_image(item, annotation, image), *_about_labels(item, annotation, label_map)]
@@ -352,7 +358,7 @@ def _image_of(root: Path, xml: str, pictures: Iterable[str]) -> str | None:
     if not pictures:
         return None
     try:
-        named = _last_part(voc.read(root / xml).filename)
+        named = _last_part(voc.read(file(root, xml)).filename)
     except voc.VocError:
         return pictures[0]
     return next((picture for picture in pictures if PurePosixPath(picture).name == named), None)

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-from collections import defaultdict
 from collections.abc import Sequence
 
 from scripts.dataset.images import HASH_BITS
@@ -50,10 +49,11 @@ def groups(hashes: Sequence[int], distance: int = MAX_DISTANCE) -> list[list[int
                 for other in places[:number]:
                     if (hashes[place] ^ hashes[other]).bit_count() <= distance:
                         leader[find(place)] = find(other)
-    found: dict[int, list[int]] = defaultdict(list)
+    found: dict[int, list[int]] = {find(place): [] for place in range(len(hashes)) if find(place) != place}
     for place in range(len(hashes)):
-        found[find(place)].append(place)
-    return sorted(group for group in found.values() if len(group) > 1)
+        if find(place) in found:
+            found[find(place)].append(place)
+    return sorted(found.values())
 
 
 def _bits(hashes: Sequence[int], low: int, high: int, place: int) -> int:

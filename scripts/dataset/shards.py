@@ -295,17 +295,18 @@ def _plan(
     files = {}
     for split in SPLITS:
         held = [
-            (splits.place(item.name, salt=f"{repetition}/"), item.name, repetition, item)
+            (item, repetition)
             for item in items
             if split_of[item.name] == split
             for repetition in range(_times(root, item, options) if split == "train" else 1)
         ]
-        held.sort(key=lambda entry: entry[:3])
-        count = options.shards or max(1, -(-sum(item.size for *_, item in held) // SHARD_BYTES))
+        held.sort(key=lambda one: one[0].name)
+        held.sort(key=lambda one: splits.place(one[0].name, salt=f"{one[1]}/"))
+        count = options.shards or max(1, -(-sum(item.size for item, _ in held) // SHARD_BYTES))
         single = count == 1 and options.shards == 0
         names = [f"{split}.record" if single else f"{split}.record-{i:05d}-of-{count:05d}" for i in range(count)]
         files[split] = tuple(names)
-        for number, (_, _, repetition, item) in enumerate(held):
+        for number, (item, repetition) in enumerate(held):
             jobs.append(Job(item, repetition, split, names[number * count // len(held)]))
     return jobs, files
 
@@ -393,7 +394,7 @@ def _fingerprint(
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for item in items:
         for name in (item.name, item.xml):
-            status = (root / name).stat()
+            status = audit.file(root, name).stat()
             digest.update(f"\0{name}\0{status.st_size}\0{status.st_mtime_ns}".encode())
     return digest.hexdigest()
 

@@ -85,19 +85,19 @@ def assign(candidates: Collection[Candidate], proportions: Proportions) -> dict[
     Returns:
         The split of each candidate's name. It depends on the set of candidates, not on their order.
     """
-    ordered = sorted(candidates, key=lambda candidate: (place(candidate.name), candidate.name))
+    ordered = sorted(candidates, key=lambda candidate: candidate.name)
+    ordered.sort(key=lambda candidate: place(candidate.name))
     split_of = {c.name: c.fixed or by_hash(c.name, proportions) for c in ordered}
     holds: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     for candidate in ordered:
         holds[split_of[candidate.name]].update(candidate.classes)
-    movable = [c for c in ordered if c.fixed is None and c.classes]
     total = sum(holds.values(), Counter())
     wanting = [split for split in _SCARCE if proportions.of(split) > 0]
     for label in sorted(total, key=lambda label: (total[label], label)):
         for rank, split in enumerate(wanting):
             if holds[split][label]:
                 continue
-            chosen = _spare(label, split, wanting[:rank], movable, split_of, holds)
+            chosen = _spare(label, split, wanting[:rank], ordered, split_of, holds)
             if chosen is not None:
                 holds[split_of[chosen.name]].subtract(chosen.classes)
                 holds[split].update(chosen.classes)
@@ -109,7 +109,7 @@ def _spare(
     label: str,
     taker: str,
     served_first: Collection[str],
-    movable: Collection[Candidate],
+    candidates: Collection[Candidate],
     split_of: Mapping[str, str],
     holds: Mapping[str, Counter[str]],
 ) -> Candidate | None:
@@ -122,7 +122,7 @@ def _spare(
         others = all(holds[giver][other] > 1 for other in candidate.classes if other != label)
         return others and (holds[giver][label] > 1 or giver not in served_first)
 
-    able = [c for c in movable if label in c.classes and can_go(c)]
+    able = [c for c in candidates if c.fixed is None and label in c.classes and can_go(c)]
     return max(able, key=lambda c: holds[split_of[c.name]][label], default=None)
 
 

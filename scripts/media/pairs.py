@@ -13,9 +13,9 @@ from scripts.media import drawing
 _GAP = 12
 
 
-def fullest(pictures: Iterable[tuple[np.ndarray, Truth]]) -> tuple[np.ndarray, Truth]:
-    """The picture with the most boxes, the first of equals. It is chosen by its truth, so it flatters no detector."""
-    return max(pictures, key=lambda pair: len(pair[1].boxes))
+def most_varied(pictures: Iterable[tuple[np.ndarray, Truth]]) -> tuple[np.ndarray, Truth]:
+    """The first of the pictures that show most classes. It is chosen by its truth, so it flatters no detector."""
+    return max(pictures, key=lambda pair: len(set(pair[1].class_ids.tolist())))
 
 
 def draw(image: np.ndarray, truth: Truth, detector: Detector, threshold: float) -> np.ndarray:

@@ -81,6 +81,9 @@ class Outcome:
 
 def choose_bf16(precision: str) -> bool:
     """Whether to compute in bfloat16 for "bf16", "fp32" or "auto", which takes it where the hardware has it."""
+    from scripts.tfod import compat
+
+    compat.install()  # asking for GPUs imports TensorFlow
     return hardware.has_bf16() if precision == "auto" else precision == "bf16"
 
 

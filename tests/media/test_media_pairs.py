@@ -33,10 +33,11 @@ class Finds:
         ]
 
 
-def truth(name: str, boxes: list[list[float]]) -> Truth:
+def truth(name: str, boxes: list[list[float]], class_ids: list[int] | None = None) -> Truth:
     count = len(boxes)
+    ids = np.full(count, 2) if class_ids is None else np.array(class_ids, int)
     array = np.array(boxes, float).reshape(-1, 4)
-    return Truth(1, name, 1200, 900, array, np.full(count, 2), np.zeros(count, bool))
+    return Truth(1, name, 1200, 900, array, ids, np.zeros(count, bool))
 
 
 def colours(picture: np.ndarray) -> set[tuple[int, ...]]:
@@ -47,11 +48,12 @@ def rgb(class_id: int) -> tuple[int, ...]:
     return tuple(bytes.fromhex(drawing.color_of(class_id)[1:]))
 
 
-def test_the_fullest_picture_is_taken_and_the_first_of_equals() -> None:
+def test_the_first_picture_of_most_classes_is_taken() -> None:
     image = np.zeros((1, 1, 3), np.uint8)
     box = [0.0, 0.0, 1.0, 1.0]
-    chosen = pairs.fullest([(image, truth("a", [])), (image, truth("b", [box])), (image, truth("c", [box]))])
-    assert chosen[1].name == "b"
+    classes = {"a": [], "b": [1, 1, 1], "c": [1, 2], "d": [2, 1]}
+    pictures = [(image, truth(name, [box] * len(ids), ids)) for name, ids in classes.items()]
+    assert pairs.most_varied(pictures)[1].name == "c"
 
 
 def test_prediction_stands_left_and_truth_right() -> None:
