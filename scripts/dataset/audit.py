@@ -10,7 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from scripts.dataset import duplicates, images, voc, workers
 from scripts.dataset.label_map import LabelMap
@@ -207,7 +207,7 @@ def discover(root: Path) -> tuple[list[Item], list[Finding]]:
         for xml in xmls:
             name = _image_of(root, xml, pictures)
             if name is None:
-                many = ", ".join(PurePosixPath(picture).name for picture in pictures)
+                many = ", ".join(_last_part(picture) for picture in pictures)
                 findings.append(Finding("several_images" if pictures else "xml_without_image", xml, many))
             else:
                 folder = name.partition("/")[0] if "/" in name else None
@@ -313,7 +313,7 @@ def _stem(path: str) -> str:
 
 
 def _suffix(path: str) -> str:
-    return PurePosixPath(path).suffix.lower()
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 (see `file`)
 
 
 def _files(root: Path, findings: list[Finding]) -> Iterator[str]:
@@ -361,12 +361,12 @@ def _image_of(root: Path, xml: str, pictures: Iterable[str]) -> str | None:
         named = _last_part(voc.read(file(root, xml)).filename)
     except voc.VocError:
         return pictures[0]
-    return next((picture for picture in pictures if PurePosixPath(picture).name == named), None)
+    return next((picture for picture in pictures if _last_part(picture) == named), None)
 
 
-def _last_part(filename: str) -> str:
-    # A Windows path knows both kinds of slash.
-    return PureWindowsPath(filename).name
+def _last_part(path: str) -> str:
+    # Of a Windows path too: a name may have been written there.
+    return re.split(r"[/\\]", path)[-1]
 
 
 def _about_image(item: Item, annotation: Annotation, image: images.Prepared) -> Iterator[Finding]:
@@ -382,7 +382,7 @@ def _about_image(item: Item, annotation: Annotation, image: images.Prepared) -> 
         yield Finding("patched", item.name)
     if image.oriented:
         yield Finding("oriented", item.name)
-    if annotation.filename and _last_part(annotation.filename) != PurePosixPath(item.name).name:
+    if annotation.filename and _last_part(annotation.filename) != _last_part(item.name):
         yield Finding("other_filename", item.xml, annotation.filename[:200])
 
 

@@ -5,7 +5,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from scripts.support.errors import UserError
 
@@ -62,7 +62,7 @@ class Candidate:
 
 def place(name: str, salt: str = "") -> int:
     """A number in 0..2**64-1 from the file's name alone (not its folder): the same on every machine, for ever."""
-    digest = hashlib.sha256((salt + PurePosixPath(name).name).encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256((salt + name.rpartition("/")[2]).encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big")
 
 
