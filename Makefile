@@ -65,7 +65,7 @@ export: venv$(if $(filter saved_model,$(FORMATS)),,-openvino) ## write the run's
 	$(step)
 
 infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 RUNTIME=auto PRECISION=auto EXPORTED=workspace/exported \
-    PREDICTIONS=workspace/predictions
+    PREDICTIONS=workspace/predictions REPORTS=workspace/reports
 infer: venv ## draw boxes on a picture or a folder of pictures
 	$(step)
 

@@ -47,7 +47,7 @@ def test_from_labelled_pictures_to_boxes(tmp_path: Path, zoo_archive: standin.St
     step("infer", "--img", str(picture), "--threshold", "0.0", *found)
     written = json.loads((predictions / "é '1'" / "sample_000.json").read_text(encoding="utf-8"))
     assert (predictions / "é '1'" / "sample_000.jpg").is_file()
-    boxes = written["detections"]
+    boxes = written["boxes"]
     assert boxes, "a model that knows nothing still gives boxes of a low score"
     for box in boxes:
         assert 0 <= box["xmin"] <= box["xmax"] <= 320

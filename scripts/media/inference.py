@@ -50,11 +50,18 @@ class Summary:
 
 
 def on_pictures(
-    detector: Detector, model_folder: Path, pictures: Sequence[Picture], folder: Path, threshold: float
+    detector: Detector, model_folder: Path, pictures: Sequence[Picture], folder: Path, thresholds: Sequence[float]
 ) -> Summary:
     """Detect on each picture, and write the drawn picture and its boxes (see `writing`).
 
     A file that cannot be read is named on stderr and counted, and the rest goes on.
+
+    Args:
+        detector: The detector.
+        model_folder: The exported model that it runs.
+        pictures: What to look at.
+        folder: Where the results go.
+        thresholds: The score from which a box is kept, for each class in the order of the ids.
 
     Raises:
         UserError: The only picture cannot be read, or results cannot be written.
@@ -64,6 +71,8 @@ def on_pictures(
     counts = Counter(dict.fromkeys(detector.label_map.names, 0))
     failed: list[Path] = []
     times: list[float] = []
+    least = np.array(thresholds, float)
+    by_class = dict(zip(detector.label_map.names, map(float, thresholds), strict=True))
     for picture, target in zip(pictures, writing.targets(pictures, folder), strict=True):
         try:
             image = images.read(picture.path)
@@ -76,12 +85,12 @@ def on_pictures(
         start = time.perf_counter()
         [detections] = detector.detect([image])
         times.append(time.perf_counter() - start)
-        kept = detections[np.asarray(detections.confidence) >= threshold]
+        kept = detections[np.asarray(detections.confidence) >= least[np.asarray(detections.class_id, int) - 1]]
         counts.update(map(str, kept["class_name"]))
         try:
             writing.write_image(target.image, drawing.draw(image, kept))
             size = (image.shape[1], image.shape[0])
-            writing.write_boxes(target.boxes, picture, size, kept, about, detector.name, threshold)
+            writing.write_boxes(target.boxes, picture, size, kept, about, detector.name, by_class)
         except OSError as error:
             raise UserError(f"{target.image}: cannot be written ({error.strerror or error}).") from None
     speed = median(times[1:]) * 1000 if len(times) > 1 else None

@@ -7,7 +7,7 @@ A picture `sub/face.jpg` gives, in `workspace/predictions/<RUN>/`, `sub/face.jpg
       "image": {"file": "photos/sub/face.jpg", "width": 400, "height": 267},
       "model": {"run": "default", "model": "ssd_resnet50_v1_fpn_640x640", "steps": 3000, "config_sha256": "..."},
       "runtime": "tensorflow fp32",
-      "threshold": 0.5,
+      "thresholds": {"with_mask": 0.5, "without_mask": 0.5, "mask_weared_incorrect": 0.5},
       "boxes": [{"class": "with_mask", "class_id": 1, "score": 0.93, "xmin": 12.5, "ymin": 3.0, "xmax": 40.1,
                  "ymax": 35.7}]
     }
@@ -16,7 +16,7 @@ Boxes are in pixels of the image as it is seen, upright, best first; the drawn p
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def write_boxes(
     detections: sv.Detections,
     model: dict[str, Any],
     runtime: str,
-    threshold: float,
+    thresholds: Mapping[str, float],
 ) -> None:
     """Write the boxes of one picture as JSON (see the module's words).
 
@@ -97,7 +97,7 @@ def write_boxes(
         detections: The boxes to write, all of them.
         model: What says which model it was.
         runtime: What ran it.
-        threshold: The score from which detections were kept.
+        thresholds: The score from which detections of each class were kept.
     """
     boxes = [
         {
@@ -115,7 +115,7 @@ def write_boxes(
         "image": {"file": str(picture.path), "width": size[0], "height": size[1]},
         "model": model,
         "runtime": runtime,
-        "threshold": threshold,
+        "thresholds": dict(thresholds),
         "boxes": boxes,
     }
     write_json(path, value)

@@ -55,7 +55,7 @@ def test_a_folder_with_one_broken_file(tmp_path: Path, model: Path, capsys: pyte
         picture(tmp_path / "in" / name)
     (tmp_path / "in" / "b.jpg").write_text("nothing")
     out = tmp_path / "out"
-    summary = inference.on_pictures(RedFinder(), model, images.find(str(tmp_path / "in")), out, threshold=0.5)
+    summary = inference.on_pictures(RedFinder(), model, images.find(str(tmp_path / "in")), out, thresholds=[0.5] * 2)
     assert summary.counts == {"with_mask": 0, "without_mask": 2}
     assert summary.done == 2 and summary.failed == (tmp_path / "in" / "b.jpg",)
     assert "in/b.jpg: not an image" in capsys.readouterr().err
@@ -72,11 +72,21 @@ def test_a_folder_with_one_broken_file(tmp_path: Path, model: Path, capsys: pyte
         assert drawn.size == (480, 360)
 
 
+def test_each_class_has_a_threshold_of_its_own(tmp_path: Path, model: Path) -> None:
+    picture(tmp_path / "a.png")
+    found = images.find(str(tmp_path / "a.png"))
+    # with_mask scores 0.3, without_mask 0.8.
+    summary = inference.on_pictures(RedFinder(), model, found, tmp_path / "out", [0.25, 0.9])
+    assert summary.counts == {"with_mask": 1, "without_mask": 0}
+    written = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert written["thresholds"] == {"with_mask": 0.25, "without_mask": 0.9}
+
+
 def test_the_threshold_counts(tmp_path: Path, model: Path) -> None:
     picture(tmp_path / "a.png")
     found = images.find(str(tmp_path / "a.png"))
     for threshold, boxes in ((0.2, 2), (0.8, 1), (0.81, 0)):
-        summary = inference.on_pictures(RedFinder(), model, found, tmp_path / "out", threshold)
+        summary = inference.on_pictures(RedFinder(), model, found, tmp_path / "out", [threshold] * 2)
         assert sum(summary.counts.values()) == boxes
         assert summary.milliseconds is None
 
@@ -84,7 +94,7 @@ def test_the_threshold_counts(tmp_path: Path, model: Path) -> None:
 def test_the_only_picture_is_broken(tmp_path: Path, model: Path) -> None:
     (tmp_path / "a.png").write_text("nothing")
     with pytest.raises(UserError, match=r"a\.png: not an image"):
-        inference.on_pictures(RedFinder(), model, images.find(str(tmp_path / "a.png")), tmp_path / "out", 0.5)
+        inference.on_pictures(RedFinder(), model, images.find(str(tmp_path / "a.png")), tmp_path / "out", [0.5] * 2)
     assert not (tmp_path / "out").exists()
 
 
@@ -92,4 +102,4 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, model: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match="cannot be written"):
-        inference.on_pictures(RedFinder(), model, images.find(str(tmp_path / "a.png")), tmp_path / "out", 0.5)
+        inference.on_pictures(RedFinder(), model, images.find(str(tmp_path / "a.png")), tmp_path / "out", [0.5] * 2)

@@ -55,13 +55,15 @@ def test_boxes_are_written_in_pixels(tmp_path: Path) -> None:
         data={"class_name": np.array(["без маски"])},
     )
     [picture] = pictures("a b.jpg")
-    writing.write_boxes(tmp_path / "a b.json", picture, (400, 267), detections, {"run": "x"}, "tensorflow fp32", 0.5)
+    writing.write_boxes(
+        tmp_path / "a b.json", picture, (400, 267), detections, {"run": "x"}, "tensorflow fp32", {"with_mask": 0.5}
+    )
     assert json.loads((tmp_path / "a b.json").read_text(encoding="utf-8")) == {
         "format": 1,
         "image": {"file": "in/a b.jpg", "width": 400, "height": 267},
         "model": {"run": "x"},
         "runtime": "tensorflow fp32",
-        "threshold": 0.5,
+        "thresholds": {"with_mask": 0.5},
         "boxes": [
             {
                 "class": "без маски",
