@@ -9,6 +9,8 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from typing import Any
 
 from scripts.support import hardware
 from scripts.support.errors import UserError
+from scripts.support.files import replacing_folder, write_json
 from scripts.tfod import estimate, signals, validation
 from scripts.tfod.pipeline_config import Settings
 from scripts.tfod.progress import Progress
@@ -380,16 +383,12 @@ class _Best:
 
     @staticmethod
     def read(folder: Path) -> "_Best":
-        import json
-
         with contextlib.suppress(OSError, ValueError, TypeError):
             return _Best(**json.loads((folder / "best" / "best.json").read_text()))
         return _Best()
 
     def after(self, step: int, score: float, manager: Any) -> "_Best":
         """Give the best after a validation at `step`; keep the manager's latest checkpoint apart if it is the best."""
-        from scripts.support.files import replacing_folder, write_json
-
         best = Path(manager.directory) / "best"
         if self.map is not None and score <= self.map:
             now = dataclasses.replace(self, latest=score, waited=self.waited + 1)
@@ -399,10 +398,18 @@ class _Best:
         with replacing_folder(best) as beside:
             latest = Path(manager.latest_checkpoint)
             for file in latest.parent.glob(f"{latest.name}.*"):
-                shutil.copy2(file, beside / file.name)
+                _link_or_copy(file, beside / file.name)
             (beside / "checkpoint").write_text(f'model_checkpoint_path: "{latest.name}"\n')
             write_json(beside / "best.json", dataclasses.asdict(now))
         return now
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file that nobody changes costs nothing; not every file system has it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _refuse_non_finite(losses: dict[str, float], step: int, latest: str | None) -> None:
