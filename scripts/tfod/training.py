@@ -230,6 +230,7 @@ def train_loop(
                 if options.patience and best.waited >= options.patience:
                     progress.say(f"stopping early: no better for {best.waited} validations")
                     break
+    progress.phase("finishing")
     model_lib_v2.clean_temporary_directories(strategy, str(folder))
     ended(Outcome(int(step.value()), stop.signal, best.step, best.map))
 

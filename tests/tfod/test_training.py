@@ -71,7 +71,7 @@ def test_says_the_estimate_before_the_first_step(trained: tuple[Path, str]) -> N
 def test_the_user_sees_no_warnings_of_the_libraries(trained: tuple[Path, str]) -> None:
     _, printed = trained
     known = re.compile(
-        r"loading|computing|estimate|warning: [\d.]+ GB|building|tracing|step \d+|validating|Outcome|going on"
+        r"loading|computing|finishing|estimate|warning: [\d.]+ GB|building|tracing|step \d+|validating|Outcome|going on"
     )
     strange = [line for line in printed.splitlines() if line.strip() and not known.match(line)]
     assert not strange
