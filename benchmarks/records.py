@@ -3,7 +3,7 @@
     python -m benchmarks.records [--counts 1000,10000] [--processes 1,2] [--folder /somewhere/large]
 
 The images are generated: 480 x 360 JPEG of some 30 KB, all different, with 1 to 8 boxes each. Memory is the largest sum
-over all processes, sampled, in which a page that several share counts once (PSS). The reference is what tutorials for
+over all processes of what is resident (RSS, in which a page that several share counts for each), sampled. The reference is what tutorials for
 the Object Detection API do: one process, all boxes in a pandas frame, one TFRecordWriter, images neither decoded nor
 checked.
 """
@@ -101,7 +101,7 @@ def measure(command: list[str]) -> tuple[float, int]:
                 total = 0
                 try:
                     for one in [root, *root.children(recursive=True)]:
-                        total += one.memory_full_info().pss
+                        total += one.memory_info().rss
                 except psutil.Error:
                     continue  # one ended meanwhile
                 peak = max(peak, total)

@@ -133,19 +133,21 @@ class Item:
     Attributes:
         name: The image's path: its name in the records.
         xml_suffix: What the XML's path has after the dot: `xml`, or `XML`.
-        folder_split: The split that its folder stands for (`train/`, `val/`, `test/`), or None.
-        size: Bytes of the image file.
     """
 
     name: str
     xml_suffix: str
-    folder_split: str | None
-    size: int
 
     @property
     def xml(self) -> str:
         """The XML's path, which is the image's but for the suffix."""
         return f"{self.name.rpartition('.')[0]}.{self.xml_suffix}"
+
+    @property
+    def folder_split(self) -> str | None:
+        """The split that its folder stands for (`train/`, `val/`, `test/`), or None."""
+        folder, inside, _ = self.name.partition("/")
+        return folder if inside and folder in SPLITS else None
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,7 @@ def discover(root: Path) -> tuple[list[Item], list[Finding]]:
                 many = ", ".join(_last_part(picture) for picture in pictures)
                 findings.append(Finding("several_images" if pictures else "xml_without_image", xml, many))
             else:
-                folder = name.partition("/")[0] if "/" in name else None
-                split = next((split for split in SPLITS if split == folder), None)
-                items.append(Item(name, sys.intern(xml.rpartition(".")[2]), split, file(root, name).stat().st_size))
+                items.append(Item(name, sys.intern(xml.rpartition(".")[2])))
         if not xmls:
             findings += [Finding("image_without_xml", picture) for picture in pictures]
     if not items and not any(RULES[finding.rule].stops for finding in findings):

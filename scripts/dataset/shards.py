@@ -302,7 +302,10 @@ def _plan(
         ]
         held.sort(key=lambda one: one[0].name)
         held.sort(key=lambda one: splits.place(one[0].name, salt=f"{one[1]}/"))
-        count = options.shards or max(1, -(-sum(item.size for item, _ in held) // SHARD_BYTES))
+        count = options.shards
+        if not count:
+            size = sum(audit.file(root, item.name).stat().st_size for item, _ in held)
+            count = max(1, -(-size // SHARD_BYTES))
         single = count == 1 and options.shards == 0
         names = [f"{split}.record" if single else f"{split}.record-{i:05d}-of-{count:05d}" for i in range(count)]
         files[split] = tuple(names)

@@ -238,8 +238,8 @@ def test_same_pictures_are_found_across_splits():
 
 
 def test_the_image_may_go_away_meanwhile(tmp_path: Path):
-    examined = audit.examine(tmp_path, Item("gone.jpg", "xml", None, 1), CLASSES)
+    examined = audit.examine(tmp_path, Item("gone.jpg", "xml"), CLASSES)
     assert rules(examined.findings) == ["bad_xml"]
     voc.write(tmp_path / "gone.xml", Annotation(tmp_path, "gone.jpg", 1, 1, ()))
-    examined = audit.examine(tmp_path, Item("gone.jpg", "xml", None, 1), CLASSES)
+    examined = audit.examine(tmp_path, Item("gone.jpg", "xml"), CLASSES)
     assert rules(examined.findings) == ["bad_image"]
