@@ -3,9 +3,9 @@
     python -m benchmarks.records [--counts 1000,10000] [--processes 1,2] [--folder /somewhere/large]
 
 The images are generated: 480 x 360 JPEG of some 30 KB, all different, with 1 to 8 boxes each. Memory is the largest sum
-over all processes of what is resident (RSS, in which a page that several share counts for each), sampled. The reference is what tutorials for
-the Object Detection API do: one process, all boxes in a pandas frame, one TFRecordWriter, images neither decoded nor
-checked.
+over all processes of what is resident (RSS, in which a page that several share counts for each), sampled. The reference
+is what tutorials for the Object Detection API do: one process, all boxes in a pandas frame, one TFRecordWriter, images
+neither decoded nor checked.
 """
 
 import io
