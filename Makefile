@@ -61,7 +61,7 @@ train: venv ## fine-tune the zoo's model on the records; run again, it goes on
 
 export: VARIABLES = RUN=default CKPT=best FORMATS= ANNOTATIONS=annotations MODELS=workspace/models \
     EXPORTED=workspace/exported
-export: venv$(if $(filter saved_model,$(FORMATS)),,-openvino) ## write the run's model, ready for use
+export: venv$(if $(filter saved_model,$(value FORMATS)),,-openvino) ## write the run's model, ready for use
 	$(step)
 
 infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 RUNTIME=auto PRECISION=auto EXPORTED=workspace/exported \

@@ -14,25 +14,17 @@ class Stop:
 
     Attributes:
         signal: Number of the signal that asked, or None.
+        nothing_to_save: Whether a signal may end the process at once, as it may until the first step is through.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._at_once = False
-
-    @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """While this block runs a signal ends the process at once: there is nothing to save yet."""
-        self._at_once = True
-        try:
-            yield
-        finally:
-            self._at_once = False
+        self.nothing_to_save = True
 
     def hear(self, number: int) -> None:
-        """Note a signal; a second one, or one inside `at_once`, ends the process here."""
-        if self._at_once or self.signal is not None:
-            os.write(2, b"\nstopped; nothing was saved.\n" if self._at_once else b"\nstopped at once.\n")
+        """Note a signal; a second one, or one while there is nothing to save, ends the process here."""
+        if self.nothing_to_save or self.signal is not None:
+            os.write(2, b"\nstopped; nothing was saved.\n" if self.nothing_to_save else b"\nstopped at once.\n")
             # Python's own way out would wait for the C++ call that the main thread is in, for up to a minute.
             os._exit(exit_code(number))
         self.signal = number

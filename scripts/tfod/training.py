@@ -109,26 +109,25 @@ def train(config: Path, folder: Path, settings: Settings, options: Options) -> O
     compat.install()
     steps = settings.steps
     with signals.listening() as stop, Progress(steps, settings.batch) as progress:
-        with stop.at_once():
-            progress.phase("loading TensorFlow")
-            import tensorflow as tf
-            from absl import flags
-            from object_detection import model_lib_v2, model_main_tf2
+        progress.phase("loading TensorFlow")
+        import tensorflow as tf
+        from absl import flags
+        from object_detection import model_lib_v2, model_main_tf2
 
-            tf.keras.utils.set_random_seed(options.seed)
-            if options.deterministic:
-                tf.config.experimental.enable_op_determinism()
-            _clean(folder)
-            done = _latest_step(folder)
-            if done >= steps:
-                progress.say(f"{folder} has its {steps} steps: STEPS=<more> goes on, FRESH=1 starts over")
-                return Outcome(done)
-            progress.say(f"computing in {'bfloat16' if options.bf16 else 'float32'}; checkpoints are float32")
-            cost = estimate.of_run(settings, steps - done, options.bf16)
-            progress.say(str(cost))
-            if warning := estimate.warning(cost):
-                progress.say(warning)
-            estimate.refuse_too_little_disk(cost, folder)
+        tf.keras.utils.set_random_seed(options.seed)
+        if options.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        _clean(folder)
+        done = _latest_step(folder)
+        if done >= steps:
+            progress.say(f"{folder} has its {steps} steps: STEPS=<more> goes on, FRESH=1 starts over")
+            return Outcome(done)
+        progress.say(f"computing in {'bfloat16' if options.bf16 else 'float32'}; checkpoints are float32")
+        cost = estimate.of_run(settings, steps - done, options.bf16)
+        progress.say(str(cost))
+        if warning := estimate.warning(cost):
+            progress.say(warning)
+        estimate.refuse_too_little_disk(cost, folder)
         outcomes: list[Outcome] = []
         loop = functools.partial(train_loop, options=options, progress=progress, stop=stop, ended=outcomes.append)
         arguments = [
@@ -175,7 +174,7 @@ def train_loop(
     folder = Path(model_dir)
     strategy = tf.distribute.get_strategy()
 
-    with stop.at_once(), strategy.scope():
+    with strategy.scope():
         progress.phase("building the model")
         step = tf.Variable(
             0,
@@ -206,9 +205,8 @@ def train_loop(
     first = int(step.value())
     with writer.as_default(), strategy.scope():
         for number in range(first + 1, steps + 1):
-            # Until the first step is through there is nothing to save, so a signal need not wait for its tracing.
-            with stop.at_once() if number == first + 1 else contextlib.nullcontext():
-                losses = {name: float(value) for name, value in train_step(iterator).items()}
+            losses = {name: float(value) for name, value in train_step(iterator).items()}
+            stop.nothing_to_save = False
             _refuse_non_finite(losses, number, manager.latest_checkpoint)
             rate = float(learning_rate())
             progress.step(number, losses, rate)

@@ -101,7 +101,7 @@ CHECKS = textwrap.dedent(
     """
 )
 
-CHECKED = ("tensorflow_io", "control_flow", "estimator", "numpy_names", "pillow_fonts")
+CHECKED = ("tensorflow_io", "control_flow", "estimator", "numpy_names", "pillow_fonts", "dataset_map")
 
 CONFIG = """
 ssd {
