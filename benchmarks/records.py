@@ -43,7 +43,8 @@ def main(
     table = Table("images", "how", "seconds", "images/s", "peak memory, MB", title="make records")
     for column in table.columns[2:]:
         column.justify = "right"
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for count in map(int, counts.split(",")):
             images = Path(scratch) / f"images {count}"
