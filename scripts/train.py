@@ -52,9 +52,11 @@ def main(
     precision: Annotated[
         Precision, typer.Option(help="auto: bf16 where the processor or GPU has it.")
     ] = Precision.AUTO,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints; 0: about every five minutes.")] = 0,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints; 0: about every five minutes.", min=0)] = 0,
     eval_every: Annotated[int, typer.Option(help="Steps between validations on val; 0: none.", min=0)] = 500,
-    patience: Annotated[int, typer.Option(help="End after so many validations without a better one; 0: never.")] = 0,
+    patience: Annotated[
+        int, typer.Option(help="End after so many validations without a better one; 0: never.", min=0)
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and augmentation.")] = 0,
     fresh: Annotated[bool, typer.Option(help="Start over: removes the run's checkpoints.")] = False,
 ) -> None:
@@ -65,6 +67,7 @@ def main(
     from scripts.support.provenance import made_by
     from scripts.tfod import runs, training, zoo
 
+    folder = runs.folder_of(models, run)
     records = manifest.read(annotations)
     zoo_model = zoo.find_model(model)
     start = zoo.resolve(checkpoint, zoo_model)
@@ -81,7 +84,7 @@ def main(
         clip_gradients=clip_gradients,
         augment=augment,
     )
-    this = runs.Run(models / run, model, LabelMap(records.classes), records.digest)
+    this = runs.Run(folder, model, LabelMap(records.classes), records.digest)
     settings = runs.settings(choices, records, annotations, this.folder, start)
     runs.prepare(this, settings, zoo_model.template, made_by("train", **options), fresh=fresh)
     outcome = training.train(

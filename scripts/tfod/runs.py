@@ -73,6 +73,13 @@ class Run:
         return self.folder / "pipeline.config"
 
 
+def folder_of(models: Path, name: str) -> Path:
+    """The folder of the run that RUN= names. Raises UserError for a name that would be a place outside `models`."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise UserError(f"RUN={name}: a run's name is the name of one folder, such as default or masks-2.")
+    return models / name
+
+
 def settings(
     choices: Choices, records: Manifest, annotations: Path, folder: Path, checkpoint: Path | None
 ) -> pipeline_config.Settings:

@@ -169,6 +169,13 @@ def test_a_run_of_another_model_is_refused_and_started_over_when_asked(tmp_path:
     assert not (run.folder / "checkpoint").exists()
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/tmp/x"])
+def test_a_runs_name_leads_nowhere_else(name: str) -> None:
+    with pytest.raises(UserError, match="RUN="):
+        runs.folder_of(Path("models"), name)
+    assert runs.folder_of(Path("models"), "é $(x)") == Path("models/é $(x)")
+
+
 def test_a_folder_that_is_no_run_is_not_removed(tmp_path: Path) -> None:
     from scripts.dataset.label_map import LabelMap
 
