@@ -23,7 +23,7 @@ compile() { # file, what goes in...
         --no-annotate "$@" --output-file "$new/$file"
 }
 
-groups="build dev label data beam openvino"
+groups="build dev label data beam openvino onnx tflite int8 serve"
 [ "${UPGRADE:-0}" = 1 ] || for file in base $groups; do cat "lock/$file.txt" 2>/dev/null || :; done >"$new/all.txt"
 compile all.txt pyproject.toml --all-extras $(for group in $groups; do echo "--group $group"; done)
 compile base.txt -c "$new/all.txt" pyproject.toml
