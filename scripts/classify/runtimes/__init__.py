@@ -1,0 +1,1 @@
+"""What runs an exported classifier: one module each, importing only its own runtime."""
