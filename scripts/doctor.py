@@ -30,14 +30,14 @@ def main(
     from rich.markup import escape
     from rich.table import Table
 
-    from scripts.support import diagnosis
+    from scripts.support import diagnosis, downloads
     from scripts.tfod import zoo
 
     root = Path(__file__).resolve().parents[1]
     console = Console(highlight=False)
     with console.status("looking (TensorFlow takes a few seconds)"):
         found = diagnosis.findings(
-            root, [sys.executable, "-c", PROBE], lambda: zoo.unreachable(zoo.find_model(model).archive)
+            root, [sys.executable, "-c", PROBE], lambda: downloads.unreachable(zoo.find_model(model).archive)
         )
     style = {diagnosis.State.GOOD: "green", diagnosis.State.NOTE: "yellow", diagnosis.State.BROKEN: "bold red"}
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))

@@ -13,27 +13,22 @@ What lies in the folder of downloads, `workspace/pretrained/` by default, for an
     <name>.json                         the digest of the first download, where none was known before
 """
 
-import contextlib
 import datetime
-import fcntl
 import gzip
 import json
 import re
 import shutil
 import tarfile
-import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import urlsplit
+from typing import Any
 
+from scripts.support import downloads
+from scripts.support.downloads import Transfer
 from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder, sha256, write_json
-
-if TYPE_CHECKING:
-    import requests
 
 MODELS = Path("configs/models.yaml")
 PRETRAINED = Path("workspace/pretrained")
@@ -69,10 +64,6 @@ class ZooModel:
 
 class _RefusedError(Exception):
     """An archive or a checkpoint is not to be used; the message completes "<file>: ..."."""
-
-
-class _CutOffError(Exception):
-    """A download failed in a way that another attempt may not."""
 
 
 def read_models(path: Path = MODELS) -> dict[str, ZooModel]:
@@ -156,7 +147,7 @@ def resolve(
     except _RefusedError as why:
         raise UserError(f"{given}: {why}. Give another CHECKPOINT=<folder or archive>, {FROM_SCRATCH}.") from None
     except OSError as error:
-        raise _from_os(error, given) from None
+        raise downloads.from_os(error, given) from None
     what = "no checkpoint (*.index and *.data-*) in this folder" if given.is_dir() else "no such file or folder"
     raise UserError(f"{given}: {what}. CHECKPOINT= takes zoo, none, a folder or an archive (.tar.gz).")
 
@@ -168,7 +159,7 @@ def fetch(
     *,
     loopback: bool = False,
     timeout: float = 30,
-    pauses: Sequence[float] = (1, 2, 4, 8),
+    pauses: Sequence[float] = downloads.PAUSES,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Bring a zoo archive to `into`, unless it is there, and unpack the checkpoint that it holds.
@@ -200,50 +191,17 @@ def fetch(
     """
     archive = into / _archive_name(address, loopback)
     folder = into / archive.name.removesuffix(".tar.gz")
+    otherwise = f"Put the archive at {archive} by hand, {FROM_SCRATCH}."
+    transfer = Transfer(address, archive, otherwise, _GZIP, loopback, timeout, pauses, say)
     try:
-        with _locked(into / f".{archive.name}.lock", archive, say):
-            return _fetch(_Transfer(address, archive, loopback, timeout, pauses, say), index_sha256, folder)
+        with downloads.locked(into / f".{archive.name}.lock", archive, say):
+            return _fetch(transfer, index_sha256, folder)
     except OSError as error:
-        raise _from_os(error, into) from None
+        raise downloads.from_os(error, into) from None
 
 
-def unreachable(address: str, timeout: float = 5, *, loopback: bool = False) -> str | None:
-    """Ask the archive's server for the archive's headers. Returns None if it answers well, else what is wrong."""
-    import requests
-
-    try:
-        with _session(address, loopback) as session:
-            status = session.head(address, timeout=timeout, allow_redirects=True).status_code
-    except requests.RequestException as error:
-        return _reason(error)
-    return None if status == 200 else f"it answered {status}"
-
-
-@dataclass(frozen=True)
-class _Transfer:
-    """What one download needs to know; the options of `fetch`."""
-
-    address: str
-    archive: Path
-    loopback: bool
-    timeout: float
-    pauses: Sequence[float]
-    say: Callable[[str], None]
-
-    @property
-    def part(self) -> Path:
-        return self.archive.with_name(f"{self.archive.name}.part")
-
-    @property
-    def state(self) -> Path:
-        return self.archive.with_name(f"{self.archive.name}.part.json")
-
-    def error(self, problem: str) -> UserError:
-        return UserError(f"{self.address}: {problem}. Put the archive at {self.archive} by hand, {FROM_SCRATCH}.")
-
-
-def _fetch(transfer: _Transfer, index_sha256: str | None, folder: Path) -> Path:
-    address, archive = transfer.address, transfer.archive
+def _fetch(transfer: Transfer, index_sha256: str | None, folder: Path) -> Path:
+    address, archive = transfer.address, transfer.target
     record = archive.with_name(f"{folder.name}.json")
     expected = index_sha256 or _recorded(record)
     prefix = folder / "checkpoint" / "ckpt-0"
@@ -256,7 +214,7 @@ def _fetch(transfer: _Transfer, index_sha256: str | None, folder: Path) -> Path:
             return prefix
 
     by_hand = archive.exists()
-    source = archive if by_hand else _download(transfer)
+    source = archive if by_hand else downloads.download(transfer)
     try:
         with replacing_folder(folder) as beside:
             _unpack(source, beside)
@@ -287,212 +245,11 @@ def _recorded(record: Path) -> str | None:
     return digest
 
 
-# --- downloading ---------------------------------------------------------------------------------------------------
-
-
 def _archive_name(address: str, loopback: bool) -> str:
-    parts = urlsplit(address)
-    if parts.scheme != "https" and not (loopback and parts.scheme == "http" and parts.hostname == "127.0.0.1"):
-        raise UserError(
-            f"{address}: weights are downloaded over HTTPS only. Give an address that starts with https://."
-        )
-    name = PurePosixPath(parts.path).name
+    name = downloads.file_name(address, loopback)
     if not re.fullmatch(r"\w[\w.-]*\.tar\.gz", name, re.ASCII):
         raise UserError(f"{address}: does not end in the name of an archive (<name>.tar.gz).")
     return name
-
-
-def _session(address: str, loopback: bool) -> "requests.Session":
-    """A session that opens HTTPS and, where allowed, the one loopback server: a redirect elsewhere is an error."""
-    import requests
-
-    session = requests.Session()
-    session.adapters.clear()
-    session.mount("https://", requests.adapters.HTTPAdapter())
-    if loopback:
-        session.trust_env = False  # no proxy stands between this machine and itself
-        session.mount(f"http://{urlsplit(address).netloc}/", requests.adapters.HTTPAdapter())
-    return session
-
-
-def _download(transfer: _Transfer) -> Path:
-    """Download to `<archive>.part`, in as many attempts as it takes, and return its path."""
-    part = transfer.part
-    failures, most = 0, _size(part)
-    with _session(transfer.address, transfer.loopback) as session:
-        while True:
-            try:
-                _attempt(transfer, session)
-            except _CutOffError as why:
-                # Without ranges each attempt starts at zero: only more than ever before counts as getting on.
-                failures = failures + 1 if _size(part) <= most else 1
-                most = max(most, _size(part))
-                if failures > len(transfer.pauses):
-                    kept = f"; {part} is kept, run again to go on" if _size(part) else ""
-                    raise transfer.error(f"{why}{kept}") from None
-                pause = transfer.pauses[failures - 1]
-                transfer.say(f"{transfer.address}: {why}; trying again in {pause:g} s.")
-                time.sleep(pause)
-            else:
-                transfer.state.unlink(missing_ok=True)
-                return part
-
-
-def _attempt(transfer: _Transfer, session: "requests.Session") -> None:
-    """One request: continue the part if the server still has the same file and can, else start it anew."""
-    import requests
-
-    have = _size(transfer.part)
-    version = _version(transfer) if have else None
-    headers = {"Accept-Encoding": "identity"}
-    if version is not None:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version}
-    try:
-        response = session.get(transfer.address, headers=headers, stream=True, timeout=transfer.timeout)
-    except (requests.exceptions.InvalidSchema, requests.TooManyRedirects) as error:
-        raise transfer.error(_reason(error)) from None
-    except requests.RequestException as error:
-        # With nothing received the network is most likely not there, and pauses would only hide that.
-        if have or isinstance(error, requests.ReadTimeout):
-            raise _CutOffError(_reason(error)) from None
-        raise transfer.error(f"cannot be reached ({_reason(error)})") from None
-
-    with response:
-        status = f"the server answered {response.status_code} {response.reason}".rstrip()
-        sent = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", response.headers.get("Content-Range", ""))
-        if response.status_code == 416 and sent and int(sent[2]) == have:
-            return
-        if response.status_code == 416 or (response.status_code == 206 and (not sent or sent[1] != str(have))):
-            transfer.part.unlink(missing_ok=True)
-            raise _CutOffError(f"{status} with another part of the file than asked for")
-        if response.status_code in (408, 429) or response.status_code >= 500:
-            raise _CutOffError(status)
-        if response.status_code not in (200, 206):
-            raise transfer.error(status)
-        if response.status_code == 206 and sent:
-            _save(transfer, response, have, int(sent[2]))
-        else:
-            length = response.headers.get("Content-Length", "")
-            _save(transfer, response, 0, int(length) if length.isdigit() else None)
-
-
-def _save(transfer: _Transfer, response: "requests.Response", have: int, total: int | None) -> None:
-    """Write what a response brings behind the first `have` bytes of the part."""
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    part = transfer.part
-    free = shutil.disk_usage(part.parent).free
-    if total is not None and total - have > free:
-        raise UserError(
-            f"{part.parent}: the archive needs {_megabytes(total - have)}, the disk has {_megabytes(free)}. "
-            "Free some space and run again."
-        )
-    columns = (*Progress.get_default_columns()[:2], DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(part.name.removesuffix(".part"), total=total, completed=have)
-        file: BinaryIO | None = None
-        try:
-            for block in _received(response):
-                if file is None:
-                    # A network's login page answers every address with status 200 and HTML.
-                    if have == 0 and not _GZIP.startswith(block[:2]):
-                        kind = response.headers.get("Content-Type", "something unknown")
-                        raise transfer.error(f"the answer is no archive but {kind} (a login page of this network?)")
-                    file = part.open("ab" if have else "wb")
-                    if have == 0:
-                        _remember_version(transfer, response)
-                file.write(block)
-                file.flush()
-                have += len(block)
-                progress.update(task, completed=have)
-        except OSError as error:
-            raise UserError(f"{part}: {error.strerror}. Free some space and run again: the download goes on.") from None
-        finally:
-            if file is not None:
-                with contextlib.suppress(OSError):  # what cannot be written was reported by the flush
-                    file.close()
-    if file is None:
-        raise _CutOffError("the server sent nothing")
-    if total is not None and _size(part) != total:
-        if _size(part) > total:
-            part.unlink()
-        raise _CutOffError(f"the connection ended after {_megabytes(_size(part))} of {_megabytes(total)}")
-
-
-def _received(response: "requests.Response") -> Iterator[bytes]:
-    """The blocks of a response as sent, with a failure of the connection told apart from one of the disk."""
-    import urllib3
-
-    try:
-        yield from response.raw.stream(_BLOCK, decode_content=False)
-    except urllib3.exceptions.HTTPError as error:
-        raise _CutOffError(_reason(error)) from None
-
-
-def _remember_version(transfer: _Transfer, response: "requests.Response") -> None:
-    tag = response.headers.get("ETag", "")
-    # RFC 9110, 13.1.5: If-Range takes a strong validator only.
-    version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
-    write_json(transfer.state, {"archive": transfer.address, "version": version})
-
-
-def _version(transfer: _Transfer) -> str | None:
-    """What identifies the file on the server that the part is of, or None where it cannot be continued."""
-    try:
-        state = json.loads(transfer.state.read_text(encoding="utf-8"))
-        return state["version"] if state["archive"] == transfer.address else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _reason(error: BaseException) -> str:
-    """The one line in a chain of network errors that says what happened."""
-    import requests
-    import urllib3
-
-    if isinstance(error, requests.exceptions.InvalidSchema):
-        return "it redirects to an address that is not HTTPS (a login page of this network?)"
-    if isinstance(error, requests.TooManyRedirects):
-        return "it redirects without end"
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"its certificate or encryption was not accepted: {_innermost(error)}"
-    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-        return "no answer in time"
-    return _innermost(error)
-
-
-def _innermost(error: BaseException) -> str:
-    while True:
-        causes = [cause for cause in (getattr(error, "reason", None), *error.args) if isinstance(cause, BaseException)]
-        if not causes:
-            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            return " ".join(str(text).split()).rstrip(".")
-        error = causes[0]
-
-
-@contextlib.contextmanager
-def _locked(path: Path, archive: Path, say: Callable[[str], None]) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{archive.name}: another process is fetching it; waiting.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
-
-
-def _from_os(error: OSError, path: Path) -> UserError:
-    return UserError(f"{error.filename or path}: {error.strerror or error}.")
 
 
 # --- unpacking and checking ----------------------------------------------------------------------------------------
@@ -509,7 +266,7 @@ class _Bounded:
         block = self._read(size)
         self._left -= len(block)
         if self._left < 0:
-            raise _RefusedError(f"unpacks to more than {_megabytes(_LARGEST)}")
+            raise _RefusedError(f"unpacks to more than {downloads.megabytes(_LARGEST)}")
         return block
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import standin
 
+from scripts.support import downloads
 from scripts.support.errors import UserError
 from scripts.tfod import zoo
 
@@ -269,7 +270,7 @@ def test_file_without_a_version_is_not_continued(server, tiny, tmp_path):
 
 def test_part_of_another_address_is_not_continued(server, tiny, tmp_path):
     (tmp_path / f"{NAME}.part").write_bytes(b"\x1f\x8bsomething else")
-    state = {"archive": "https://example.org/other.tar.gz", "version": server.etag}
+    state = {"address": "https://example.org/other.tar.gz", "version": server.etag}
     (tmp_path / f"{NAME}.part.json").write_text(json.dumps(state))
     fetch(server, tiny.index_sha256, tmp_path)
     assert "range" not in server.seen[0]
@@ -277,7 +278,7 @@ def test_part_of_another_address_is_not_continued(server, tiny, tmp_path):
 
 def test_whole_part_of_a_killed_run_is_taken(server, tiny, tmp_path):
     (tmp_path / f"{NAME}.part").write_bytes(server.body)
-    (tmp_path / f"{NAME}.part.json").write_text(json.dumps({"archive": server.address, "version": server.etag}))
+    (tmp_path / f"{NAME}.part.json").write_text(json.dumps({"address": server.address, "version": server.etag}))
     fetch(server, tiny.index_sha256, tmp_path)
     assert server.seen[0]["range"] == f"bytes={len(server.body)}-"
     assert files(tmp_path) == COMPLETE
@@ -432,10 +433,10 @@ def test_folder_that_cannot_be_made_is_named(server, tiny, tmp_path):
 
 
 def test_unreachable_says_why(server):
-    assert zoo.unreachable(server.address, loopback=True) is None
+    assert downloads.unreachable(server.address, loopback=True) is None
     server.plan = ["status 404"]
-    assert zoo.unreachable(server.address, loopback=True) == "it answered 404"
-    assert "refused" in zoo.unreachable(NOWHERE)
+    assert downloads.unreachable(server.address, loopback=True) == "it answered 404"
+    assert "refused" in downloads.unreachable(NOWHERE)
 
 
 # --- accepting -----------------------------------------------------------------------------------------------------
