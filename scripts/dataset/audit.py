@@ -263,9 +263,11 @@ def examine(root: Path, item: Item, label_map: LabelMap, size: int | None = None
     return Examined(item, usable, boxes, tuple(findings), image, xml_sha256)
 
 
-def candidates(root: Path, items: Sequence[Item], assigned: Mapping[str, str], processes: int = 1) -> list[Candidate]:
+def candidates(
+    root: Path, items: Sequence[Item], assigned: Mapping[str, str], ordered: workers.Ordered = map
+) -> list[Candidate]:
     """The items as `splits.assign` wants them: fixed where a folder or earlier records say so."""
-    read = workers.ordered(functools.partial(labels, root), items, processes)
+    read = ordered(functools.partial(labels, root), items)
     same: dict[frozenset[str], frozenset[str]] = {}  # a set of classes is in memory once
     return [
         Candidate(item.name, same.setdefault(found, found), item.folder_split or assigned.get(item.name))

@@ -109,30 +109,31 @@ def check(
     Raises:
         UserError: The folder holds nothing to check.
     """
-    items, found = audit.discover(root)
-    findings = list(found)
-    assigned = splits.read_assigned(annotations / "boxes.csv")
-    split_of = splits.assign(audit.candidates(root, items, assigned, processes), proportions)
-    names, held_in, looks, boxes, normalised, sizes = [], [], [], [], [], []
-    images, negatives = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
-    look = functools.partial(_look, root, label_map, model_anchors.size)
-    for done, seen in enumerate(workers.ordered(look, items, processes), start=1):
-        name = seen.item.name
-        split = split_of[name]
-        findings += seen.findings
-        if seen.size is not None:
-            names.append(name)
-            held_in.append(split)
-            looks.append(seen.looks)
-        if seen.usable and seen.size is not None:
-            images[split] += 1
-            negatives[split] += not seen.boxes
-            sizes.append(seen.size)
-            for box in seen.boxes:
-                corners = (box.xmin, box.ymin, box.xmax, box.ymax)
-                boxes.append(Labelled(name, split, box.label, corners))
-                normalised.append(np.array(corners) / (*seen.size, *seen.size))
-        progress(done, len(items))
+    with workers.started(processes, __name__) as ordered:
+        items, found = audit.discover(root)
+        findings = list(found)
+        assigned = splits.read_assigned(annotations / "boxes.csv")
+        split_of = splits.assign(audit.candidates(root, items, assigned, ordered), proportions)
+        names, held_in, looks, boxes, normalised, sizes = [], [], [], [], [], []
+        images, negatives = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
+        look = functools.partial(_look, root, label_map, model_anchors.size)
+        for done, seen in enumerate(ordered(look, items), start=1):
+            name = seen.item.name
+            split = split_of[name]
+            findings += seen.findings
+            if seen.size is not None:
+                names.append(name)
+                held_in.append(split)
+                looks.append(seen.looks)
+            if seen.usable and seen.size is not None:
+                images[split] += 1
+                negatives[split] += not seen.boxes
+                sizes.append(seen.size)
+                for box in seen.boxes:
+                    corners = (box.xmin, box.ymin, box.xmax, box.ymax)
+                    boxes.append(Labelled(name, split, box.label, corners))
+                    normalised.append(np.array(corners) / (*seen.size, *seen.size))
+            progress(done, len(items))
     findings += audit.same_pictures(names, held_in, looks)
     of_image = np.array(normalised, dtype=np.float64).reshape(-1, 4)
     order = list(audit.RULES)

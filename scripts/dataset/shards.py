@@ -140,17 +140,17 @@ def write(
     shares = [options.proportions.of(split) for split in SPLITS]
     reassigned = before.get("proportions", shares) != shares
     assigned = {} if reassigned else splits.read_assigned(annotations / "boxes.csv")
-    candidates = audit.candidates(root, items, assigned, processes)
-    jobs, files = _plan(root, items, splits.assign(candidates, options.proportions), options)
-    del items, candidates, assigned
     settings = {"images": root, "proportions": shares, "shards": options.shards, "repeat": dict(options.repeat)}
     try:
-        with _partial(annotations) as folder:
+        with workers.started(processes, __name__) as ordered, _partial(annotations) as folder:
+            candidates = audit.candidates(root, items, assigned, ordered)
+            jobs, files = _plan(root, items, splits.assign(candidates, options.proportions), options)
+            del items, candidates, assigned
             sums = _Sums(label_map)
             sums.note(findings)
             # Absolute: elsewhere the working directory is another one.
             make = functools.partial(_make, root.absolute(), label_map)
-            results = elsewhere(make, jobs, folder) if elsewhere else workers.ordered(make, jobs, processes)
+            results = elsewhere(make, jobs, folder) if elsewhere else ordered(make, jobs)
             _write_files(folder, files, jobs, _counted(results, len(jobs), progress), sums)
             audit.refuse(root, sums.stopping)
             if not any(sums.images.values()):
