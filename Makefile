@@ -32,7 +32,8 @@ label: VARIABLES = IMAGES=workspace/images CLASSES=configs/classes.txt
 label: venv-label ## draw boxes on your images, in labelImg
 	$(step)
 
-prelabel: VARIABLES = IMAGES=workspace/images RUN=default THRESHOLD=0.5 RUNTIME=auto EXPORTED=workspace/exported
+prelabel: VARIABLES = IMAGES=workspace/images RUN=default THRESHOLD=0.5 RUNTIME=auto PRECISION=auto \
+    EXPORTED=workspace/exported
 prelabel: venv ## let a trained model draw the boxes first, for you to correct
 	$(step)
 
@@ -75,8 +76,8 @@ demo: venv ## all of it on the sample data set, in a folder of its own
 
 ##@ Know how good it is
 
-eval: VARIABLES = RUN=default SPLIT=test IMAGES= THRESHOLD=0.5 REPORT= RUNTIME=auto BATCH=1 MAX_DETECTIONS=100 VOC=0 \
-    ANNOTATIONS=annotations EXPORTED=workspace/exported REPORTS=workspace/reports
+eval: VARIABLES = RUN=default SPLIT=test IMAGES= THRESHOLD=0.5 REPORT= RUNTIME=auto PRECISION=auto BATCH=1 \
+    MAX_DETECTIONS=100 VOC=0 ANNOTATIONS=annotations EXPORTED=workspace/exported REPORTS=workspace/reports
 eval: venv ## measure an exported model: COCO's figures, thresholds, confusions, speed
 	$(step)
 

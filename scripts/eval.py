@@ -24,6 +24,7 @@ def main(
     ] = "0.5",
     report: Annotated[str, typer.Option(help="Name of the report's folder; empty: the run's name.")] = "",
     runtime: Annotated[str, typer.Option(help="What runs the model; auto takes the fastest there is.")] = "auto",
+    precision: Annotated[str, typer.Option(help="What it computes in: auto, fp32, bf16, int8.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images given to the detector at once.")] = 1,
     max_detections: Annotated[
         int, typer.Option(min=1, help="Detections that count per class and image; COCO's figures need its 100.")
@@ -48,7 +49,7 @@ def main(
     model = models.read(exported / run)
     where = source.Source(images) if images else source.records(annotations, split, model.label_map)
     least = thresholds.parse(threshold, model.label_map)
-    detector = open_detector(exported / run, runtime)
+    detector = open_detector(exported / run, runtime, precision)
     console.print(f"measuring {exported / run} with {detector.name} on the {where.name}", soft_wrap=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("detecting", total=where.images)
@@ -76,7 +77,15 @@ def main(
             "exported": str(exported / run),
             "detector": detector.name,
         },
-        made=made_by("eval", run=run, threshold=threshold, batch=batch, max_detections=max_detections, runtime=runtime),
+        made=made_by(
+            "eval",
+            run=run,
+            threshold=threshold,
+            batch=batch,
+            max_detections=max_detections,
+            runtime=runtime,
+            precision=precision,
+        ),
     )
     if voc:
         chosen = evaluation.chosen(metrics)

@@ -15,6 +15,7 @@ def main(
     run: Annotated[str, typer.Option(help="Name of the exported run.")] = "default",
     threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="Score from which a box is written.")] = 0.5,
     runtime: Annotated[str, typer.Option(help="What runs the model; auto takes the fastest that is there.")] = "auto",
+    precision: Annotated[str, typer.Option(help="What it computes in: auto, fp32, bf16, int8.")] = "auto",
     exported: Annotated[Path, typer.Option(help="Folder of the exported models.")] = Path("workspace/exported"),
 ) -> None:
     """Write Pascal VOC files for a person to correct, beside the pictures that have none; a person's own stay."""
@@ -23,7 +24,7 @@ def main(
     from scripts.media.images import find
 
     pictures = find(str(images))
-    summary = prelabel.on_pictures(open_detector(exported / run, runtime), pictures, threshold)
+    summary = prelabel.on_pictures(open_detector(exported / run, runtime, precision), pictures, threshold)
     print(summary.text())
     raise typer.Exit(command.USER_ERROR if summary.failed else 0)
 
