@@ -9,7 +9,7 @@ SHELL := /bin/sh
 .SUFFIXES:
 .NOTPARALLEL:
 
-SWITCHES := DRY FRESH STRICT VOC
+SWITCHES := BLUR DRY FRESH SHOW STRICT VOC
 PYTHON_OF_VENV := .venv/bin/python
 
 ##@ Set up
@@ -65,9 +65,9 @@ export: VARIABLES = RUN=default CKPT=best FORMATS= ANNOTATIONS=annotations MODEL
 export: venv$(if $(filter saved_model,$(value FORMATS)),,-openvino) ## write the run's model, ready for use
 	$(step)
 
-infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 RUNTIME=auto PRECISION=auto EXPORTED=workspace/exported \
-    PREDICTIONS=workspace/predictions REPORTS=workspace/reports
-infer: venv ## draw boxes on a picture or a folder of pictures
+infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 OUT= BLUR=0 SHOW=0 SECONDS=0.0 RUNTIME=auto PRECISION=auto \
+    EXPORTED=workspace/exported PREDICTIONS=workspace/predictions REPORTS=workspace/reports
+infer: venv ## draw boxes on pictures, videos, what a camera or a stream shows
 	$(step)
 
 demo: VARIABLES = WORKSPACE=workspace/demo COUNT=400 STEPS=1200 SEED=0

@@ -1,4 +1,4 @@
-"""`make infer`: find faces in pictures and say how they wear their masks."""
+"""`make infer`: find faces in pictures, videos, cameras and streams, and say how they wear their masks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,13 @@ from scripts.support import command
 
 
 def main(
-    img: Annotated[str, typer.Option(help="A picture, a folder of pictures, or a glob such as 'photos/*.jpg'.")] = "",
+    img: Annotated[
+        str,
+        typer.Option(
+            help="A picture, a folder of pictures, a glob such as 'photos/*.jpg', a video, a camera's number such as "
+            "0, or the URL of a stream: http:// (MJPEG) or rtsp://."
+        ),
+    ] = "",
     run: Annotated[str, typer.Option(help="Name of the exported run.")] = "default",
     threshold: Annotated[
         str,
@@ -18,6 +24,18 @@ def main(
             "evaluation of this run; or the metrics.json of an evaluation."
         ),
     ] = "0.5",
+    out: Annotated[
+        str,
+        typer.Option(
+            help="What is written, of image,json,csv,voc, or none. Empty: image,json for pictures; image,csv (an MP4, "
+            "and a row for each face and frame) for the rest."
+        ),
+    ] = "",
+    blur: Annotated[bool, typer.Option("--blur", help="Blur the faces in what is drawn.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show a video, camera or stream in a window.")] = False,
+    seconds: Annotated[
+        float, typer.Option(help="End a video, camera or stream after so many seconds of it; 0: at its end.", min=0)
+    ] = 0.0,
     runtime: Annotated[
         str, typer.Option(help="What runs the model: auto (the fastest there is), openvino, tensorflow.")
     ] = "auto",
@@ -26,19 +44,28 @@ def main(
     predictions: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("workspace/predictions"),
     reports: Annotated[Path, typer.Option(help="Folder of the evaluations.")] = Path("workspace/reports"),
 ) -> None:
-    """Draw boxes on pictures and write them to <predictions>/<run>/, with the boxes in pixels as JSON beside them."""
+    """Draw boxes on pictures or video and write them to <predictions>/<run>/, with the boxes in pixels beside them."""
     from scripts.detect.detector import open_detector
-    from scripts.media import images, inference
+    from scripts.media import inference, sources, video, window, writing
+    from scripts.media.footage import Footage
     from scripts.scoring import evaluation, thresholds
 
-    pictures = images.find(img)
+    found = sources.find(img)
+    kinds = writing.parse_kinds(out, moving=isinstance(found, Footage))
+    if show:
+        window.check(found)
     detector = open_detector(exported / run, runtime, precision)
     text = str(reports / run / evaluation.METRICS) if threshold == "best" else threshold
     least = thresholds.parse(text, detector.label_map)
     assert least is not None  # only for "best"
-    summary = inference.on_pictures(detector, exported / run, pictures, predictions / run, least)
+    about = inference.model_of(exported / run)
+    summary: video.Summary | inference.Summary
+    if isinstance(found, Footage):
+        summary = video.on_footage(detector, about, found, predictions / run, least, kinds, blur, show, seconds)
+    else:
+        summary = inference.on_pictures(detector, about, found, predictions / run, least, kinds, blur)
     print(summary.text())
-    raise typer.Exit(command.USER_ERROR if summary.failed else 0)
+    raise typer.Exit(summary.exit_code)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import supervision as sv
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 COLORS = ("#009E73", "#D55E00", "#F0E442", "#56B4E9", "#CC79A7", "#E69F00", "#0072B2", "#999999")
 """One colour a class, in the order of the ids, told apart with every kind of colour vision.
@@ -21,6 +21,9 @@ SMALL = 1000
 """Pictures whose longer side is below this many pixels are drawn enlarged, else labels hide the faces beside them."""
 
 MAX_ENLARGED = 4
+
+_BLUR_MARGIN = 0.1
+"""Of a box's sides, at each side."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,56 @@ def draw(
     return np.asarray(annotator.annotate(picture, corners, labels=[labels[i] for i in order]))
 
 
+def blur(image: np.ndarray, detections: sv.Detections) -> np.ndarray:
+    """Blur each box, with a margin, so that nobody is recognised. A face without a box stays as it is.
+
+    Three box filters of a third of the box approach a Gaussian of a sixth of it, which no sharpening takes back.
+
+    Args:
+        image: uint8 array of shape (height, width, 3), RGB; left as it is.
+        detections: What to blur.
+    """
+    sides = detections.xyxy[:, 2:] - detections.xyxy[:, :2]
+    margins = np.hstack([-sides, sides]) * _BLUR_MARGIN
+    # The annotator leaves alone what is less than a pixel wide.
+    whole = np.hstack([np.floor((detections.xyxy + margins)[:, :2]), np.ceil((detections.xyxy + margins)[:, 2:])])
+    wide = sv.Detections(xyxy=whole)
+    blurred = image.copy()
+    for _ in range(3):
+        blurred = sv.BlurAnnotator().annotate(blurred, wide)
+    return np.asarray(blurred)
+
+
+def draw_counts(image: np.ndarray, counts: Mapping[str, int], colors: Mapping[str, str]) -> np.ndarray:
+    """Write at the lower left corner, where faces are rarest, how many of each class there are.
+
+    Args:
+        image: uint8 array of shape (height, width, 3), RGB; left as it is.
+        counts: The numbers by class, in the order in which they are written.
+        colors: The classes' colours.
+    """
+    style = style_for(image.shape[1], image.shape[0])
+    font = _font(style.font)
+    lines = [f"{count} {name}" for name, count in counts.items()]
+    height = style.font + style.padding
+    width = height + style.padding + max((round(font.getlength(line)) for line in lines), default=0)
+    panel = Image.new("RGB", (width + style.padding, height * len(lines) + style.padding))
+    pen = ImageDraw.Draw(panel)
+    for row, (name, line) in enumerate(zip(counts, lines, strict=True)):
+        y = style.padding + row * height
+        pen.rectangle((style.padding, y, style.padding + style.font - 1, y + style.font - 1), fill=colors[name])
+        pen.text((height + style.padding, y + style.font / 2), line, fill="white", font=font, anchor="lm")
+    drawn = image.copy()
+    place = drawn[-panel.height :, : panel.width]
+    place[:] = np.asarray(panel)[-place.shape[0] :, : place.shape[1]] // 4 * 3 + place // 4
+    return drawn
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    path = font_file()
+    return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+
+
 def font_file() -> str | None:
     """DejaVu Sans, which Matplotlib brings: its letters cover the Latin, Greek, Cyrillic, Arabic and Hebrew scripts."""
     spec = importlib.util.find_spec("matplotlib")
@@ -115,8 +168,7 @@ def _places(xyxy: np.ndarray, labels: Sequence[str], size: tuple[int, int], styl
     Greedy from the last, which is on top: of the places around its box the one that covers the fewest pixels of other
     boxes and of labels that stand already, the first of equals.
     """
-    path = font_file()
-    font = ImageFont.truetype(path, style.font) if path else ImageFont.load_default(style.font)
+    font = _font(style.font)
     placed: list[np.ndarray] = []
     places = np.zeros((len(labels), 2))
     for i in reversed(range(len(labels))):

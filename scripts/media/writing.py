@@ -1,6 +1,7 @@
-"""What is written for a picture: the drawn picture, and its boxes as JSON.
+"""What is written: the drawn picture, and the boxes as JSON, CSV or Pascal VOC.
 
-A picture `sub/face.jpg` gives, in `workspace/predictions/<RUN>/`, `sub/face.jpg` and `sub/face.json`:
+A picture `sub/face.jpg` gives, in `workspace/predictions/<RUN>/`, `sub/face.jpg`, `sub/face.xml` as labelImg reads it,
+and `sub/face.json`:
 
     {
       "format": 1,
@@ -13,10 +14,14 @@ A picture `sub/face.jpg` gives, in `workspace/predictions/<RUN>/`, `sub/face.jpg
     }
 
 Boxes are in pixels of the image as it is seen, upright, best first; the drawn picture may be larger (see `drawing`).
+All pictures of a call share one table, `boxes.csv` (`PICTURE_COLUMNS`), and a video has one of its own
+(`FRAME_COLUMNS`, one row for each face in each frame).
 """
 
+import contextlib
+import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,8 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
+from scripts.dataset import voc
+from scripts.dataset.voc import Annotation, Box
 from scripts.media.images import Picture
 from scripts.support.errors import UserError
 from scripts.support.files import replacing, write_json
@@ -37,6 +44,16 @@ _WRITTEN_AS = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
     ".tiff": "TIFF",
 }
 
+KINDS = ("image", "json", "csv", "voc")
+"""What can be written."""
+
+TABLE = "boxes.csv"
+
+PICTURE_COLUMNS = ("file", "width", "height", "class", "score", "xmin", "ymin", "xmax", "ymax")
+FRAME_COLUMNS = ("frame", "time", "track", "class", "score", "xmin", "ymin", "xmax", "ymax")
+"""`frame` counts from 0, `time` is in seconds from the first frame. `track` is the same number for one face as long as
+it is followed, and empty in the one frame in which it appears; `class` is the track's, `score` this frame's."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -44,6 +61,32 @@ class Targets:
 
     image: Path
     boxes: Path
+
+    @property
+    def voc(self) -> Path:
+        """The Pascal VOC file."""
+        return self.boxes.with_suffix(".xml")
+
+
+def parse_kinds(text: str, moving: bool) -> frozenset[str]:
+    """What a text such as `json,csv` wants written: some of `KINDS`; the usual where it is empty; nothing by `none`.
+
+    Args:
+        text: The text.
+        moving: For a video, a camera or a stream: usually `image` (an MP4) and `csv`, and never `voc`.
+
+    Raises:
+        UserError: It names something else.
+    """
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    if names == ["none"]:
+        return frozenset()
+    for name in names:
+        if name not in KINDS:
+            raise UserError(f"OUT={text}: {name!r} is not written; choose of {','.join(KINDS)}, or none.")
+    if moving and "voc" in names:
+        raise UserError(f"OUT={text}: voc is for pictures. Videos, cameras and streams have image, csv and json.")
+    return frozenset(names or (("image", "csv") if moving else ("image", "json")))
 
 
 def targets(pictures: Sequence[Picture], folder: Path) -> list[Targets]:
@@ -77,6 +120,44 @@ def write_image(path: Path, image: np.ndarray) -> None:
     options: dict[str, Any] = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
     with replacing(path) as beside:
         Image.fromarray(image).save(beside, kind, **options)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while `path` is written into a UserError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}).") from None
+
+
+@contextlib.contextmanager
+def table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Sequence[Sequence[object]]], None]]:
+    """Give a function that adds rows to a new CSV file, which takes its place when the block ends well."""
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        yield writer.writerows
+        file.flush()
+
+
+def rows(detections: sv.Detections, *before: object) -> list[tuple[object, ...]]:
+    """Rows of a table, one a box: what comes before, then class, score and box."""
+    return [
+        (*before, str(name), f"{score:.4f}", *(f"{float(side):.2f}" for side in xyxy))
+        for name, score, xyxy in zip(detections["class_name"], detections.confidence, detections.xyxy, strict=True)
+    ]
+
+
+def write_voc(path: Path, picture: Picture, size: tuple[int, int], detections: sv.Detections) -> None:
+    """Write the boxes of one picture as Pascal VOC: whole pixels, as labelImg reads no others, inside the picture."""
+    boxes = []
+    for xyxy, name in zip(detections.xyxy, detections["class_name"], strict=True):
+        x0, y0, x1, y1 = (round(float(side)) for side in np.clip(xyxy, 0, [*size, *size]))
+        if x0 < x1 and y0 < y1:
+            boxes.append(Box(str(name), x0, y0, x1, y1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voc.write(path, Annotation(picture.path.with_suffix(".xml"), picture.path.name, *size, tuple(boxes), "infer"))
 
 
 def write_boxes(

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,11 +37,11 @@ class RedFinder:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
+def model(tmp_path: Path) -> dict[str, Any]:
     folder = tmp_path / "exported"
     folder.mkdir()
     ExportedModel(folder, "ssd", RedFinder.label_map, 64, 64, "mine", 12, "abc").write({})
-    return folder
+    return inference.model_of(folder)
 
 
 def picture(path: Path) -> None:
@@ -50,7 +51,9 @@ def picture(path: Path) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def test_a_folder_with_one_broken_file(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_one_broken_file(
+    tmp_path: Path, model: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a.png", "sub/a.png"):
         picture(tmp_path / "in" / name)
     (tmp_path / "in" / "b.jpg").write_text("nothing")
@@ -72,7 +75,7 @@ def test_a_folder_with_one_broken_file(tmp_path: Path, model: Path, capsys: pyte
         assert drawn.size == (480, 360)
 
 
-def test_each_class_has_a_threshold_of_its_own(tmp_path: Path, model: Path) -> None:
+def test_each_class_has_a_threshold_of_its_own(tmp_path: Path, model: dict[str, Any]) -> None:
     picture(tmp_path / "a.png")
     found = images.find(str(tmp_path / "a.png"))
     # with_mask scores 0.3, without_mask 0.8.
@@ -82,7 +85,7 @@ def test_each_class_has_a_threshold_of_its_own(tmp_path: Path, model: Path) -> N
     assert written["thresholds"] == {"with_mask": 0.25, "without_mask": 0.9}
 
 
-def test_the_threshold_counts(tmp_path: Path, model: Path) -> None:
+def test_the_threshold_counts(tmp_path: Path, model: dict[str, Any]) -> None:
     picture(tmp_path / "a.png")
     found = images.find(str(tmp_path / "a.png"))
     for threshold, boxes in ((0.2, 2), (0.8, 1), (0.81, 0)):
@@ -91,14 +94,14 @@ def test_the_threshold_counts(tmp_path: Path, model: Path) -> None:
         assert summary.milliseconds is None
 
 
-def test_the_only_picture_is_broken(tmp_path: Path, model: Path) -> None:
+def test_the_only_picture_is_broken(tmp_path: Path, model: dict[str, Any]) -> None:
     (tmp_path / "a.png").write_text("nothing")
     with pytest.raises(UserError, match=r"a\.png: not an image"):
         inference.on_pictures(RedFinder(), model, images.find(str(tmp_path / "a.png")), tmp_path / "out", [0.5] * 2)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path, model: Path) -> None:
+def test_a_folder_that_cannot_be_written(tmp_path: Path, model: dict[str, Any]) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match="cannot be written"):
