@@ -5,8 +5,14 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
+
+HEARD = (signal.SIGINT, signal.SIGTERM)
+"""The signals that are listened for."""
+ONCE = 1.0
+"""Seconds in which the same signal counts once: where a whole job is stopped, make passes on what came here too."""
 
 
 class Stop:
@@ -20,14 +26,17 @@ class Stop:
     def __init__(self) -> None:
         self.signal: int | None = None
         self.nothing_to_save = True
+        self._since = 0.0
 
     def hear(self, number: int) -> None:
         """Note a signal; a second one, or one while there is nothing to save, ends the process here."""
+        if self.signal == number and time.monotonic() - self._since < ONCE:
+            return
         if self.nothing_to_save or self.signal is not None:
             os.write(2, b"\nstopped; nothing was saved.\n" if self.nothing_to_save else b"\nstopped at once.\n")
             # Python's own way out would wait for the C++ call that the main thread is in, for up to a minute.
             os._exit(exit_code(number))
-        self.signal = number
+        self.signal, self._since = number, time.monotonic()
         os.write(2, b"\nstopping after this step; once more to stop at once.\n")
 
 
@@ -53,14 +62,14 @@ def listening() -> Iterator[Stop]:
 
     def listen() -> None:
         while number := reader.recv(1):
-            if number[0] in (signal.SIGINT, signal.SIGTERM):
+            if number[0] in HEARD:
                 stop.hear(number[0])
 
     def nothing(number: int, frame: FrameType | None) -> None:
         pass
 
     threading.Thread(target=listen, daemon=True, name="signals").start()
-    before = {number: signal.signal(number, nothing) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, nothing) for number in HEARD}
     descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
         yield stop
