@@ -152,9 +152,9 @@ def prepare(data: bytes) -> Prepared:
     )
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The pixels, upright: uint8 array of shape (height, width, 3), RGB. Raises ImageError as `prepare` does."""
-    return np.array(to_rgb(_open(data)[1]))
+    return np.array(to_rgb(_open(data, max_pixels)[1]))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -183,15 +183,15 @@ def perceptual_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _open(data: bytes) -> tuple[Image.Image, Image.Image, int]:
+def _open(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, Image.Image, int]:
     """The first frame, decoded to its end; the same upright; and its EXIF orientation, 1 to 8."""
     try:
         with warnings.catch_warnings():
             # Pillow's own limit on pixels only warns; its other warnings are about metadata.
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{image.width} x {image.height} pixels, the limit is {MAX_PIXELS:,}")
+            if image.width * image.height > max_pixels:
+                raise ImageError(f"{image.width} x {image.height} pixels, the limit is {max_pixels:,}")
             if image.format == "PNG":
                 _check_chunks(data)
             # Asked before it is loaded: Pillow turns a TIFF while it loads it.
@@ -205,7 +205,7 @@ def _open(data: bytes) -> tuple[Image.Image, Image.Image, int]:
         raise ImageError("not an image, or damaged at its start") from None
     except Image.DecompressionBombError:
         # Of twice Pillow's own limit and more, before ours is asked.
-        raise ImageError(f"too many pixels, the limit is {MAX_PIXELS:,}") from None
+        raise ImageError(f"too many pixels, the limit is {max_pixels:,}") from None
     except struct.error:
         raise ImageError("cut off or damaged") from None
     except MemoryError:

@@ -160,22 +160,20 @@ def write_voc(path: Path, picture: Picture, size: tuple[int, int], detections: s
     voc.write(path, Annotation(picture.path.with_suffix(".xml"), picture.path.name, *size, tuple(boxes), "infer"))
 
 
-def write_boxes(
-    path: Path,
+def boxes_as_json(
     picture: Picture,
     size: tuple[int, int],
     detections: sv.Detections,
     model: dict[str, Any],
     runtime: str,
     thresholds: Mapping[str, float],
-) -> None:
-    """Write the boxes of one picture as JSON (see the module's words).
+) -> dict[str, Any]:
+    """The boxes of one picture as JSON values (see the module's words).
 
     Args:
-        path: The file to write.
         picture: What was looked at.
         size: Its width and height in pixels.
-        detections: The boxes to write, all of them.
+        detections: The boxes, all of them.
         model: What says which model it was.
         runtime: What ran it.
         thresholds: The score from which detections of each class were kept.
@@ -191,7 +189,7 @@ def write_boxes(
             detections.xyxy, detections.confidence, detections.class_id, detections["class_name"], strict=True
         )
     ]
-    value = {
+    return {
         "format": FORMAT,
         "image": {"file": str(picture.path), "width": size[0], "height": size[1]},
         "model": model,
@@ -199,4 +197,16 @@ def write_boxes(
         "thresholds": dict(thresholds),
         "boxes": boxes,
     }
-    write_json(path, value)
+
+
+def write_boxes(
+    path: Path,
+    picture: Picture,
+    size: tuple[int, int],
+    detections: sv.Detections,
+    model: dict[str, Any],
+    runtime: str,
+    thresholds: Mapping[str, float],
+) -> None:
+    """Write what `boxes_as_json` gives to the file `path`."""
+    write_json(path, boxes_as_json(picture, size, detections, model, runtime, thresholds))
