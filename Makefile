@@ -32,8 +32,8 @@ label: VARIABLES = IMAGES=workspace/images CLASSES=configs/classes.txt
 label: venv-label ## draw boxes on your images, in labelImg
 	$(step)
 
-prelabel: VARIABLES = IMAGES=workspace/images RUN=default THRESHOLD=0.5 RUNTIME=auto PRECISION=auto \
-    EXPORTED=workspace/exported
+prelabel: VARIABLES = IMAGES=workspace/images RUN=default DETECTOR=ssd FACES=yunet FACES_MODEL= FACES_SIZE=0 \
+    CLASSIFIER=classifier THRESHOLD=0.5 RUNTIME=auto PRECISION=auto EXPORTED=workspace/exported
 prelabel: venv ## let a trained model draw the boxes first, for you to correct
 	$(step)
 
@@ -65,8 +65,9 @@ export: VARIABLES = RUN=default CKPT=best FORMATS= ANNOTATIONS=annotations MODEL
 export: venv$(if $(filter saved_model,$(value FORMATS)),,-openvino) ## write the run's model, ready for use
 	$(step)
 
-infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 OUT= BLUR=0 SHOW=0 SECONDS=0.0 RUNTIME=auto PRECISION=auto \
-    EXPORTED=workspace/exported PREDICTIONS=workspace/predictions REPORTS=workspace/reports
+infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 OUT= BLUR=0 SHOW=0 SECONDS=0.0 DETECTOR=ssd FACES=yunet FACES_MODEL= \
+    FACES_SIZE=0 CLASSIFIER=classifier RUNTIME=auto PRECISION=auto EXPORTED=workspace/exported \
+    PREDICTIONS=workspace/predictions REPORTS=workspace/reports
 infer: venv ## draw boxes on pictures, videos, what a camera or a stream shows
 	$(step)
 
@@ -76,9 +77,10 @@ demo: venv ## all of it on the sample data set, in a folder of its own
 
 ##@ Know how good it is
 
-eval: VARIABLES = RUN=default SPLIT=test IMAGES= THRESHOLD=0.5 REPORT= RUNTIME=auto PRECISION=auto BATCH=1 \
-    MAX_DETECTIONS=100 VOC=0 ANNOTATIONS=annotations EXPORTED=workspace/exported REPORTS=workspace/reports
-eval: venv ## measure an exported model: COCO's figures, thresholds, confusions, speed
+eval: VARIABLES = RUN=default SPLIT=test IMAGES= THRESHOLD=0.5 REPORT= DETECTOR=ssd FACES=yunet FACES_MODEL= FACES_SIZE=0 \
+    CLASSIFIER=classifier RUNTIME=auto PRECISION=auto BATCH=1 MAX_DETECTIONS=100 VOC=0 ANNOTATIONS=annotations \
+    EXPORTED=workspace/exported REPORTS=workspace/reports
+eval: venv ## measure a detector: COCO's figures, thresholds, confusions, speed
 	$(step)
 
 report: VARIABLES = RUN=default MISTAKES=12 NOTE= MODELS=workspace/models REPORTS=workspace/reports

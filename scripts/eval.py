@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from scripts.detect import options
 from scripts.support import command
 
 
@@ -22,7 +23,14 @@ def main(
             "evaluation (of the val split, say), whose best thresholds are then used."
         ),
     ] = "0.5",
-    report: Annotated[str, typer.Option(help="Name of the report's folder; empty: the run's name.")] = "",
+    report: Annotated[
+        str, typer.Option(help="Name of the report's folder; empty: the run's, or one made of the parts.")
+    ] = "",
+    detector: options.Detector = "ssd",
+    faces: options.Faces = "yunet",
+    faces_model: options.FacesModel = None,
+    faces_size: options.FacesSize = 0,
+    classifier: options.Classifier = "classifier",
     runtime: Annotated[str, typer.Option(help="What runs the model; auto takes the fastest there is.")] = "auto",
     precision: Annotated[str, typer.Option(help="What it computes in: auto, fp32, bf16, int8.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images given to the detector at once.")] = 1,
@@ -34,52 +42,51 @@ def main(
     exported: Annotated[Path, typer.Option(help="Folder of the exported models.")] = Path("workspace/exported"),
     reports: Annotated[Path, typer.Option(help="Folder of the reports.")] = Path("workspace/reports"),
 ) -> None:
-    """Measure an exported model: COCO's figures, thresholds, confusions and speed, to <reports>/<run>/."""
+    """Measure a detector: COCO's figures, thresholds, confusions and speed, to <reports>/<run>/."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from scripts.detect.detector import open_detector
+    from scripts.detect import choosing
     from scripts.scoring import evaluation, source, tables, thresholds
     from scripts.scoring.measure import measure
     from scripts.support import hardware
     from scripts.support.provenance import made_by
-    from scripts.tfod import exported as models
 
     console = Console(highlight=False)
-    model = models.read(exported / run)
-    where = source.Source(images) if images else source.records(annotations, split, model.label_map)
-    least = thresholds.parse(threshold, model.label_map)
-    detector = open_detector(exported / run, runtime, precision)
-    console.print(f"measuring {exported / run} with {detector.name} on the {where.name}", soft_wrap=True)
+    chosen = choosing.choose(
+        choosing.Choice(exported, run, detector, faces, faces_model, faces_size, classifier, runtime, precision)
+    )
+    label_map = chosen.label_map
+    where = source.Source(images) if images else source.records(annotations, split, label_map)
+    least = thresholds.parse(threshold, label_map)
+    opened = chosen.open()
+    console.print(f"measuring {chosen.name} with {opened.name} on the {where.name}", soft_wrap=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("detecting", total=where.images)
         measured = measure(
-            detector,
-            source.pictures(where, model.label_map),
+            opened,
+            source.pictures(where, label_map),
             batch,
             hardware=f"{hardware.cpu_name()}, {hardware.cores()} cores",
             seen=lambda done: progress.update(task, completed=done),
         )
-    scores = evaluation.score(measured.truths, measured.detections, model.label_map, least, max_detections)
-    folder = reports / (report or run)
+    scores = evaluation.score(measured.truths, measured.detections, label_map, least, max_detections)
+    folder = reports / (report or chosen.name)
     metrics = evaluation.write(
         folder,
         measured,
         scores,
-        model.label_map,
+        label_map,
         source=where.to_json(),
-        model={
-            "run": model.run,
-            "model": model.model,
-            "steps": model.steps,
-            "input": [model.width, model.height],
-            "config_sha256": model.config_sha256,
-            "exported": str(exported / run),
-            "detector": detector.name,
-        },
+        model=chosen.model | {"detector": opened.name},
         made=made_by(
             "eval",
             run=run,
+            detector=detector,
+            faces=faces,
+            faces_model=faces_model,
+            faces_size=faces_size,
+            classifier=classifier,
             threshold=threshold,
             batch=batch,
             max_detections=max_detections,
@@ -88,8 +95,8 @@ def main(
         ),
     )
     if voc:
-        chosen = evaluation.chosen(metrics)
-        evaluation.write_voc(folder / "voc", measured.truths, measured.detections, model.label_map, chosen)
+        used = evaluation.chosen(metrics)
+        evaluation.write_voc(folder / "voc", measured.truths, measured.detections, label_map, used)
     for table in tables.evaluation(metrics):
         console.print(table)
     for note in evaluation.notes(metrics, measured.truths):

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from scripts.detect import options
 from scripts.support import command
 
 
@@ -21,7 +22,7 @@ def main(
         str,
         typer.Option(
             help="Score from which a box is kept: a number; or best, for each class the one of the highest F1 in the "
-            "evaluation of this run; or the metrics.json of an evaluation."
+            "evaluation of this detector; or the metrics.json of an evaluation."
         ),
     ] = "0.5",
     out: Annotated[
@@ -36,6 +37,11 @@ def main(
     seconds: Annotated[
         float, typer.Option(help="End a video, camera or stream after so many seconds of it; 0: at its end.", min=0)
     ] = 0.0,
+    detector: options.Detector = "ssd",
+    faces: options.Faces = "yunet",
+    faces_model: options.FacesModel = None,
+    faces_size: options.FacesSize = 0,
+    classifier: options.Classifier = "classifier",
     runtime: Annotated[
         str, typer.Option(help="What runs the model: auto (the fastest there is), openvino, tensorflow.")
     ] = "auto",
@@ -45,7 +51,7 @@ def main(
     reports: Annotated[Path, typer.Option(help="Folder of the evaluations.")] = Path("workspace/reports"),
 ) -> None:
     """Draw boxes on pictures or video and write them to <predictions>/<run>/, with the boxes in pixels beside them."""
-    from scripts.detect.detector import open_detector
+    from scripts.detect import choosing
     from scripts.media import inference, sources, video, window, writing
     from scripts.media.footage import Footage
     from scripts.scoring import evaluation, thresholds
@@ -54,16 +60,18 @@ def main(
     kinds = writing.parse_kinds(out, moving=isinstance(found, Footage))
     if show:
         window.check(found)
-    detector = open_detector(exported / run, runtime, precision)
-    text = str(reports / run / evaluation.METRICS) if threshold == "best" else threshold
-    least = thresholds.parse(text, detector.label_map)
+    chosen = choosing.choose(
+        choosing.Choice(exported, run, detector, faces, faces_model, faces_size, classifier, runtime, precision)
+    )
+    text = str(reports / chosen.name / evaluation.METRICS) if threshold == "best" else threshold
+    least = thresholds.parse(text, chosen.label_map)
     assert least is not None  # only for "best"
-    about = inference.model_of(exported / run)
+    opened, folder = chosen.open(), predictions / chosen.name
     summary: video.Summary | inference.Summary
     if isinstance(found, Footage):
-        summary = video.on_footage(detector, about, found, predictions / run, least, kinds, blur, show, seconds)
+        summary = video.on_footage(opened, chosen.model, found, folder, least, kinds, blur, show, seconds)
     else:
-        summary = inference.on_pictures(detector, about, found, predictions / run, least, kinds, blur)
+        summary = inference.on_pictures(opened, chosen.model, found, folder, least, kinds, blur)
     print(summary.text())
     raise typer.Exit(summary.exit_code)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from scripts.detect import options
 from scripts.support import command
 
 
@@ -13,18 +14,26 @@ def main(
         "workspace/images"
     ),
     run: Annotated[str, typer.Option(help="Name of the exported run.")] = "default",
+    detector: options.Detector = "ssd",
+    faces: options.Faces = "yunet",
+    faces_model: options.FacesModel = None,
+    faces_size: options.FacesSize = 0,
+    classifier: options.Classifier = "classifier",
     threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="Score from which a box is written.")] = 0.5,
     runtime: Annotated[str, typer.Option(help="What runs the model; auto takes the fastest that is there.")] = "auto",
     precision: Annotated[str, typer.Option(help="What it computes in: auto, fp32, bf16, int8.")] = "auto",
     exported: Annotated[Path, typer.Option(help="Folder of the exported models.")] = Path("workspace/exported"),
 ) -> None:
     """Write Pascal VOC files for a person to correct, beside the pictures that have none; a person's own stay."""
-    from scripts.detect.detector import open_detector
+    from scripts.detect import choosing
     from scripts.labelling import prelabel
     from scripts.media.images import find
 
     pictures = find(str(images))
-    summary = prelabel.on_pictures(open_detector(exported / run, runtime, precision), pictures, threshold)
+    chosen = choosing.choose(
+        choosing.Choice(exported, run, detector, faces, faces_model, faces_size, classifier, runtime, precision)
+    )
+    summary = prelabel.on_pictures(chosen.open(), pictures, threshold)
     print(summary.text())
     raise typer.Exit(command.USER_ERROR if summary.failed else 0)
 

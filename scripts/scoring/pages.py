@@ -261,11 +261,15 @@ def compare(saved: Sequence[Saved], compared: Comparison) -> str:
 def facts(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """How an evaluation was made, as rows for people."""
     model, made, speed, origin = metrics["model"], metrics["made"], metrics["speed"], metrics["source"]
-    width, height = model["input"]
     steps = "" if model["steps"] is None else f", {model['steps']:,} steps"
     rows = [
         ("run", f"{model['run']}{steps}"),
-        ("model", f"{model['model']}, input {width}\N{MULTIPLICATION SIGN}{height}"),
+        (
+            "model",
+            model["model"] + (", input {}\N{MULTIPLICATION SIGN}{}".format(*model["input"]) if model["input"] else ""),
+        ),
+        ("faces by", _part(model.get("faces"), "name", "at {size} pixels")),
+        ("classes by", _part(model.get("classifier"), "run", "{backbone} at {size} pixels, margin {margin}")),
         ("run by", f"{model['detector']}, {speed['batch']} image(s) at once, on {speed['hardware']}"),
         (
             "speed",
@@ -283,6 +287,14 @@ def facts(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         ("settings", ", ".join(f"{name} {value}" for name, value in made["settings"].items())),
     ]
     return [(key, str(value)) for key, value in rows if value]
+
+
+def _part(part: dict[str, Any] | None, name: str, about: str) -> str:
+    """One part of a detector of two stages, for people: its name, what it is and the digests of its files."""
+    if part is None:
+        return ""
+    said = [part[name], *([about.format(**part)] if part["size"] else [])]
+    return ", ".join([*said, *(f"{file} {digest[:12]}" for file, digest in part["files"].items())])
 
 
 def limits(metrics: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 @pytest.fixture
 def workspace(tmp_path, exported, pictures, painted, monkeypatch):
     """Records, an exported model, and a detector in its place."""
-    monkeypatch.setattr("scripts.detect.detector.open_detector", lambda folder, runtime="auto": painted)
+    monkeypatch.setattr("scripts.detect.detector.open_detector", lambda folder, *how: painted)
     classes = tmp_path / "classes.txt"
     classes.write_text("\n".join(CLASSES.names))
     records.main(images=pictures, annotations=tmp_path / "annotations", classes=classes, split="100,0,0", shards=1)
@@ -122,7 +122,7 @@ def both_pages(workspace, painted, monkeypatch):
     run_eval(workspace)
     worse = type(painted)()
     worse.look = lambda image: painted.look(image)[:1]
-    monkeypatch.setattr("scripts.detect.detector.open_detector", lambda folder, runtime="auto": worse)
+    monkeypatch.setattr("scripts.detect.detector.open_detector", lambda folder, *how: worse)
     run_eval(workspace, report="worse")
     reports = workspace / "reports"
     report.main(run="default", reports=reports, models=workspace / "models", note="Painted <i>by</i> hand & CC0")

@@ -1,0 +1,80 @@
+"""A Haar cascade (Viola and Jones, 2001): OpenCV brings one of frontal faces, which needs no download."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import supervision as sv
+
+from scripts.detect.faces.boxes import cannot_load, scaled, to_faces
+
+FILE = "a cascade (.xml)"
+
+STEP = 1.1
+"""Each size of face that is looked for is so much larger than the one before."""
+
+NEIGHBOURS = 3
+"""Boxes at a place that make a face: OpenCV's default."""
+
+SMALLEST = 20
+"""Side in pixels of the smallest face, after scaling: the cascade's own window is 24."""
+
+
+@dataclass(frozen=True)
+class Haar:
+    """A `FaceFinder` that runs a cascade on the grey picture scaled to `size`."""
+
+    name: str
+    size: int
+    cascade: Any
+    # OpenCV's object holds the pyramid of the picture that it is at.
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def find(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
+        """See `FaceFinder.find`."""
+        return [self._find(image) for image in images]
+
+    def _find(self, image: np.ndarray) -> sv.Detections:
+        import cv2
+
+        small = scaled(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), self.size)
+        with self.lock:
+            boxes, _, weights = self.cascade.detectMultiScale3(
+                small, STEP, NEIGHBOURS, minSize=(SMALLEST, SMALLEST), outputRejectLevels=True
+            )
+        rows = np.asarray(boxes, float).reshape(-1, 4)
+        xyxy = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
+        factor = np.tile([image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]], 2)
+        return to_faces(xyxy * factor, scores_of(np.asarray(weights, float).reshape(-1)), image)
+
+
+def scores_of(weights: np.ndarray) -> np.ndarray:
+    """The last stage's sums, which have no upper end, as scores in 0..1: the logistic function, as of a log-odds."""
+    return 1 / (1 + np.exp(-weights))
+
+
+def with_companions(given: Path | None) -> tuple[Path, ...]:
+    """The user's cascade, or OpenCV's own of frontal faces."""
+    import cv2
+
+    return (given or Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml",)
+
+
+def load(files: Sequence[Path], size: int) -> Haar:
+    """Load the cascade.
+
+    Raises:
+        UserError: It is none.
+    """
+    import cv2
+
+    try:
+        cascade = cv2.CascadeClassifier(str(files[0]))
+    except (cv2.error, SystemError) as error:
+        raise cannot_load(files[0], "a Haar cascade", error) from None
+    if cascade.empty():
+        raise cannot_load(files[0], "a Haar cascade", ValueError("it holds none"))
+    return Haar(f"haar {size} px", size, cascade)

@@ -1,0 +1,159 @@
+"""One stage, two stages and boxes scored again, from the options to one table, with parts that need no network."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision as sv
+import typer
+from made_detections import CLASSES
+
+from scripts import compare, eval, prelabel, report
+from scripts.classify.exported import ExportedClassifier
+from scripts.dataset import voc
+from scripts.dataset.label_map import LabelMap
+from scripts.detect import choosing
+from scripts.detect.choosing import Choice
+from scripts.support.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+class Squares:
+    """A face detector: every coloured square is a face."""
+
+    name = "squares"
+
+    def find(self, images):
+        return [self._find(image) for image in images]
+
+    def _find(self, image):
+        boxes = []
+        for channel in range(3):
+            ys, xs = np.nonzero(image[:, :, channel] > 200)
+            if len(xs):
+                boxes.append((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
+        return sv.Detections(
+            np.array(boxes, np.float32).reshape(-1, 4), confidence=np.full(len(boxes), 0.9, np.float32)
+        )
+
+
+class Colours:
+    """A classifier: the class of a face is its colour."""
+
+    name, label_map, size, margin = "colours", CLASSES, 8, 0.0
+
+    def classify(self, crops):
+        result = np.full((len(crops), 3), 0.05, np.float32)
+        for row, crop in zip(result, crops, strict=True):
+            row[crop.mean(axis=(0, 1)).argmax()] = 0.9
+        return result
+
+
+def write_classifier(folder, names=CLASSES.names):
+    folder.mkdir(parents=True)
+    (folder / "saved_model" / "variables").mkdir(parents=True)
+    (folder / "saved_model" / "variables" / "weights").write_bytes(b"weights")
+    ExportedClassifier(folder, "mobilenet_v2", LabelMap(tuple(names)), 8, 0.1, "classifier", {}).write({})
+
+
+@pytest.fixture
+def steps(tmp_path, pictures, exported, painted, monkeypatch):
+    """The options that all steps share; behind them a detector, a face detector and a classifier of our own."""
+    write_classifier(exported / "classifier")
+    (tmp_path / "cascade.xml").write_text("any")
+    monkeypatch.setattr("scripts.detect.detector.open_detector", lambda folder, *how: painted)
+    monkeypatch.setattr("scripts.detect.faces.finder.load", lambda name, files, size: Squares())
+    monkeypatch.setattr("scripts.classify.classifier.open_classifier", lambda folder, *how: Colours())
+    return {"images": pictures, "exported": exported, "faces_model": tmp_path / "cascade.xml"}
+
+
+def test_one_table_of_one_stage_and_two(steps, tmp_path, capsys):
+    reports = tmp_path / "reports"
+    own = {**steps, "reports": reports, "threshold": "0.5"}
+    eval.main(**{**own, "faces_model": None})
+    eval.main(**own, detector="two_stage", faces="haar", faces_size=400)
+    eval.main(**{**own, "faces_model": None}, detector="two_stage", faces="ssd")
+    eval.main(**{**own, "faces_model": None}, detector="rescored")
+    names = "default,two_stage-haar-classifier,two_stage-ssd-default-classifier,rescored-default-classifier"
+    metrics = {name: json.loads((reports / name / "metrics.json").read_text()) for name in names.split(",")}
+    # The painted detector overlooks 4 of 12 green squares, which the two stages see and another score does not bring.
+    recalls = {name: [one["recall"] for one in each["operating"]][:2] for name, each in metrics.items()}
+    assert list(recalls.values()) == [[1, 8 / 12], [1, 1], [1, 8 / 12], [1, 8 / 12]]
+
+    model = metrics["two_stage-haar-classifier"]["model"]
+    assert model["detector"] == "squares + colours"
+    assert (model["run"], model["steps"], model["input"]) == ("two_stage-haar-classifier", None, None)
+    assert (model["faces"]["name"], model["faces"]["size"]) == ("haar", 400)
+    assert list(model["faces"]["files"]) == ["cascade.xml"]
+    assert set(model["classifier"]["files"]) == {"classifier.json", "weights"}
+    assert all(len(digest) == 64 for part in ("faces", "classifier") for digest in model[part]["files"].values())
+    assert (model["classifier"]["backbone"], model["classifier"]["margin"]) == ("mobilenet_v2", 0.1)
+    assert metrics["rescored-default-classifier"]["model"]["run"] == "default"
+    assert metrics["rescored-default-classifier"]["model"]["input"] == [120, 90]
+    assert metrics["two_stage-haar-classifier"]["made"]["settings"]["faces"] == "haar"
+
+    compare.main(runs=names, reports=reports, draws=100)
+    said = capsys.readouterr().out
+    assert "Better than default" in said
+    page = (reports / "compare.html").read_text()
+    assert "haar + mobilenet_v2" in page
+    assert "classifier.json" in page  # with its digest
+    report.main(run="two_stage-haar-classifier", reports=reports, models=tmp_path / "models")
+    assert "haar + mobilenet_v2" in (reports / "two_stage-haar-classifier" / "report.html").read_text()
+
+
+def test_prelabel_with_two_stages(steps):
+    folder = steps["images"]
+    for path in folder.glob("*.xml"):
+        path.unlink()
+    with pytest.raises(typer.Exit) as ended:
+        prelabel.main(**steps, detector="two_stage", faces="haar")
+    assert ended.value.exit_code == 0
+    labels = [sorted(box.label for box in voc.read(path).boxes) for path in sorted(folder.glob("*.xml"))]
+    assert labels == [["with_mask", "without_mask"]] * 12
+
+
+def test_what_cannot_be_chosen_is_one_line_each(steps, tmp_path):
+    exported = steps["exported"]
+
+    def said(**options):
+        with pytest.raises(UserError) as error:
+            choosing.choose(Choice(exported, **options))
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    assert "must be one of ssd, two_stage, rescored" in said(detector="both")
+    assert "FACES=eyes: must be one of yunet, res10, haar, ssd" in said(detector="two_stage", faces="eyes")
+    assert "other: no exported classifier" in said(detector="two_stage", classifier="other", faces="haar")
+    assert "other: no exported classifier" in said(detector="rescored", classifier="other")
+    assert "other: no exported model" in said(detector="rescored", run="other")
+    assert "gone.onnx: no such file" in said(detector="two_stage", faces_model=tmp_path / "gone.onnx")
+    assert "leave FACES_MODEL" in said(detector="two_stage", faces="ssd", faces_size=100)
+    write_classifier(exported / "two", ("with_mask", "without_mask"))
+    assert "DETECTOR=rescored needs the same" in said(detector="rescored", classifier="two")
+    # As faces, the detector's classes do not matter.
+    chosen = choosing.choose(Choice(exported, detector="two_stage", faces="ssd", classifier="two"))
+    assert chosen.label_map.names == ("with_mask", "without_mask")
+
+
+def test_runtime_of_the_detector_that_no_classifier_knows(steps, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "scripts.classify.classifier.open_classifier", lambda folder, *how: opened.append(how) or Colours()
+    )
+    for detector, runtime in (("rescored", "onnx"), ("rescored", "openvino"), ("two_stage", "onnx")):
+        choice = Choice(steps["exported"], detector=detector, faces="haar", runtime=runtime, precision="fp32")
+        choosing.choose(choice).open()
+    assert opened == [("auto", "auto"), ("openvino", "fp32"), ("onnx", "fp32")]
+
+
+def test_wrong_words_end_with_exit_code_2(tmp_path):
+    command = [sys.executable, "-m", "scripts.eval", "--detector=two_stage", "--faces=nose", f"--reports={tmp_path}"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stderr.count("\n"), "Traceback" in ran.stderr) == (2, 1, False)
+    assert "FACES=nose" in ran.stderr
+    assert not list(tmp_path.iterdir())
