@@ -60,6 +60,23 @@ train: VARIABLES = RUN=default STEPS=3000 BATCH=8 SIZE= LEARNING_RATE= OPTIMIZER
 train: venv ## fine-tune the zoo's model on the records; run again, it goes on
 	$(step)
 
+augmentations: VARIABLES = AUGMENT=light MODEL=ssd_resnet50_v1_fpn_640x640 SIZE= PICTURES=4 DRAWS=5 SEED=0 \
+    ANNOTATIONS=annotations REPORTS=workspace/reports
+augmentations: venv ## draw what the model really sees in training
+	$(step)
+
+tensorboard: VARIABLES = MODELS=workspace/models HOST=127.0.0.1 PORT=6006
+tensorboard: venv ## watch the runs in TensorBoard
+	$(step)
+
+curves: VARIABLES = RUN=default MODELS=workspace/models REPORTS=workspace/reports
+curves: venv ## draw a run's loss, learning rate and validation into one PNG
+	$(step)
+
+runs: VARIABLES = MODELS=workspace/models
+runs: venv ## list the runs: steps, best mAP, size, date
+	$(step)
+
 export: VARIABLES = RUN=default CKPT=best FORMATS= ANNOTATIONS=annotations MODELS=workspace/models \
     EXPORTED=workspace/exported
 export: venv$(if $(filter saved_model,$(value FORMATS)),,-openvino) ## write the run's model, ready for use

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,17 @@ AP = "DetectionBoxes_Precision/"
 
 # Stand-ins that become CSS: text takes the page's colour, lines its variable.
 _INK, _LINE = "#010203", "#040506"
+_STYLE = {
+    "font.size": 9.5,
+    "grid.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+}
 
 
 def color_of(index: int) -> str:
@@ -153,8 +165,17 @@ def class_balance(names: Sequence[str], boxes: Sequence[int]) -> str:
     return _svg("balance", draw, size=(5.2, 0.8 + 0.5 * len(names)))
 
 
-def training(series: dict[str, Series]) -> list[tuple[str, str]]:
-    """What TensorBoard was told during training: a title and a chart for losses, learning rate and validation."""
+@dataclass(frozen=True)
+class Panel:
+    """One chart of a training run: its title, what draws it, and the number of its lines."""
+
+    title: str
+    draw: "Callable[[Axes], None]"
+    lines: int
+
+
+def training_panels(series: dict[str, Series]) -> list[Panel]:
+    """What TensorBoard was told during training: losses, learning rate and validation, each where there is any."""
     groups = (
         ("Loss", lambda tag: tag.startswith("Loss/"), "Loss/"),
         ("Learning rate", lambda tag: tag == "learning_rate", ""),
@@ -164,7 +185,7 @@ def training(series: dict[str, Series]) -> list[tuple[str, str]]:
             AP,
         ),
     )
-    charts = []
+    panels = []
     for title, belongs, prefix in groups:
         lines = [one for tag, one in series.items() if belongs(tag) and np.isfinite(one.values).any()]
         if not lines:
@@ -183,8 +204,35 @@ def training(series: dict[str, Series]) -> list[tuple[str, str]]:
             axes.set_ylim(bottom=0)
             axes.set_xlim(left=0)
 
-        charts.append((title, _svg(f"training-{title}", draw, size=(5.4, 3.2), legend=len(lines) > 1)))
-    return charts
+        panels.append(Panel(title, draw, len(lines)))
+    return panels
+
+
+def training(series: dict[str, Series]) -> list[tuple[str, str]]:
+    """The panels of a training run, each with its title, as SVG."""
+    return [
+        (panel.title, _svg(f"training-{panel.title}", panel.draw, size=(5.4, 3.2), legend=panel.lines > 1))
+        for panel in training_panels(series)
+    ]
+
+
+def training_png(series: dict[str, Series], title: str) -> bytes:
+    """The panels of a training run beside each other, as a PNG file on white."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    panels = training_panels(series)
+    with matplotlib.rc_context(_STYLE | {"text.color": "black", "axes.edgecolor": "#999999", "grid.color": "#DDDDDD"}):
+        figure = Figure(figsize=(5.0 * len(panels), 3.8), layout="constrained", facecolor="white")
+        figure.suptitle(title, fontsize=11)
+        for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            panel.draw(axes)
+            axes.set_title(panel.title, fontsize=10)
+            if panel.lines > 1:
+                axes.legend(frameon=False, fontsize=8)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def intervals(rows: Sequence[tuple[str, Any, str]], label: str, zero: bool = False) -> str:
@@ -249,24 +297,15 @@ def _svg(
     import matplotlib
     from matplotlib.figure import Figure
 
-    style = {
+    style = _STYLE | {
         "svg.fonttype": "none",
         "svg.hashsalt": name,
-        "font.size": 9.5,
         "text.color": _INK,
         "axes.labelcolor": _INK,
         "xtick.color": _INK,
         "ytick.color": _INK,
         "axes.edgecolor": _LINE,
         "grid.color": _LINE,
-        "grid.linewidth": 0.7,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "xtick.major.size": 0,
-        "ytick.major.size": 0,
-        "ytick.minor.size": 0,
     }
     with matplotlib.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")

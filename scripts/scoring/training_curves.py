@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.support.errors import UserError
+
 
 @dataclass(frozen=True)
 class Series:
@@ -36,6 +38,20 @@ def read(folder: Path) -> dict[str, Series]:
         tag: Series(tag, np.array(sorted(found)), np.array([found[step][1] for step in sorted(found)]))
         for tag, found in sorted(points.items())
     }
+
+
+def of_run(folder: Path) -> dict[str, Series]:
+    """All scalars of a training run's folder: of training and of validation.
+
+    Raises:
+        UserError: The run has written none yet.
+    """
+    series = {**read(folder / "train"), **read(folder / "eval")}
+    if not series:
+        raise UserError(
+            f"{folder}: nothing to draw yet. `make train RUN={folder.name}` writes a point every ten steps."
+        )
+    return series
 
 
 def _scalars(path: Path) -> list[tuple[str, int, float, float]]:

@@ -1,10 +1,18 @@
+import contextlib
+import json
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from scripts import curves
 from scripts.scoring import training_curves
+from scripts.support.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,3 +71,50 @@ def test_what_the_api_writes_is_drawn(tmp_path, tag):
     [(title, svg)] = charts.training(training_curves.read(tmp_path))
     assert title in ("Loss", "Learning rate", "Validation")
     assert svg.startswith("<svg")
+
+
+def test_curves_are_drawn_into_one_png(tmp_path, monkeypatch):
+    run = tmp_path / "models" / "one"
+    run.mkdir(parents=True)
+    about = {"format": 1, "model": "ssd", "classes": ["a"], "records_digest": "0"}
+    (run / "run.json").write_text(json.dumps(about))
+    folders = {"run": "one", "models": tmp_path / "models", "reports": tmp_path / "reports"}
+    with pytest.raises(UserError, match="nothing to draw yet"):
+        curves.main(**folders)
+    write(
+        run / "train", "1", [(s, s, tag, 1 / s) for s in (10, 20, 30) for tag in ("Loss/total_loss", "learning_rate")]
+    )
+    curves.main(**folders)
+    narrow = Image.open(tmp_path / "reports" / "one" / "curves.png").size
+    write(run / "eval", "1", [(20, 20, "DetectionBoxes_Precision/mAP@.50IOU", 0.5)])
+    curves.main(**folders)
+    wide = Image.open(tmp_path / "reports" / "one" / "curves.png").size
+    assert wide[0] == pytest.approx(narrow[0] * 3 / 2)
+    assert json.loads((tmp_path / "reports" / "one" / "curves.json").read_text())["settings"]["last_step"] == 30
+
+
+def test_tensorboard_shows_the_runs(tmp_path):
+    run = tmp_path / "one"
+    run.mkdir()
+    command = [sys.executable, "-m", "scripts.tensorboard", "--models", str(tmp_path)]
+    none = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (none.returncode, "no training run" in none.stderr) == (2, True)
+    (run / "run.json").write_text("{}")
+    write(run / "train", "1", [(1.0, 10, "loss", 3.0)])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (
+        (tmp_path / "said").open("w") as said,
+        subprocess.Popen([*command, "--port", str(port)], cwd=ROOT, stdout=said, stderr=said) as process,
+    ):
+        try:
+            end = time.monotonic() + 120
+            found = []
+            while not found and time.monotonic() < end and process.poll() is None:
+                time.sleep(0.5)
+                with contextlib.suppress(OSError):
+                    found = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/data/runs", timeout=10))
+            assert found == ["one/train"], (tmp_path / "said").read_text()
+        finally:
+            process.kill()
