@@ -137,7 +137,7 @@ help:
 	    line ~ /^##@ / { print "\n" substr(line, 5); next } \
 	    line ~ /^[a-z-]+: VARIABLES = / { split(line, part, ": VARIABLES = "); variables[part[1]] = part[2] } \
 	    line ~ /^[a-z-]+:.* ## / { name = line; sub(/:.*/, "", name); sub(/.* ## /, "", line); \
-	        printf "  make %-10s %s%s\n", name, line, (name in variables) ? "  [" variables[name] "]" : "" } \
+	        printf "  make %-13s %s%s\n", name, line, (name in variables) ? "  [" variables[name] "]" : "" } \
 	    ' Makefile
 
 # ---- how it works ----
