@@ -102,7 +102,7 @@ def retrying(title: str, connect: Callable[[], Iterator[np.ndarray]], stopped: S
 
 
 def _camera_images(number: int) -> Iterator[np.ndarray]:
-    cv2.setLogLevel(0)  # we say ourselves what is wrong
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # we say ourselves what is wrong
     capture = cv2.VideoCapture(number)
     try:
         if not capture.isOpened():

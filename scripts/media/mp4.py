@@ -15,12 +15,13 @@ CODECS = {"libx264": {"preset": "veryfast", "crf": "23"}, "libopenh264": {}, "mp
 TICKS = 90_000
 """Time units a second, those of MPEG."""
 
-_KEYFRAME_EVERY = 50
+_EVERY = {"g": "50", "bf": "0"}
+"""A whole picture every 50 frames, to jump to, and none that depends on later ones: those delay the start."""
 
 _WHOLE = {"movflags": "faststart"}
 """The index at the start, so that a browser shows the first frame before it has all."""
 
-_IN_PIECES = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+_IN_PIECES = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 """An index for each piece: a whole one would grow in memory for as long as a camera runs."""
 
 
@@ -34,7 +35,7 @@ def writer(path: Path, live: bool) -> Iterator[Callable[[np.ndarray, float], Non
     codec = next(name for name in CODECS if name in av.codecs_available)
     last = -1
     with av.open(str(path), "w", format="mp4", options=_IN_PIECES if live else _WHOLE) as container:
-        stream = container.add_stream(codec, rate=30, options={"g": str(_KEYFRAME_EVERY), **CODECS[codec]})
+        stream = container.add_stream(codec, rate=30, options={**_EVERY, **CODECS[codec]})
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)
         # What players assume of a size is not the same everywhere, so it is said: BT.709, limited range.

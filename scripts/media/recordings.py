@@ -15,6 +15,8 @@ from scripts.support.errors import UserError
 FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,flv,asf,ogg,mjpeg,mpjpeg,rtsp,sdp,rtp"
 """FFmpeg's demuxers that are used. Playlists are not among them: one could name any file or address."""
 
+_WHOLE = 0.95
+
 
 class DecodingError(Exception):
     """Nothing that can be decoded. The message says why, in a few words and without the source's name."""
@@ -32,17 +34,25 @@ def open_file(path: Path) -> Footage:
         raise UserError(f"{path}: {error}.") from None
 
     def frames(stopped: Stopped, say: Say) -> Iterator[Frame]:
-        return _frames_of_file(path, stopped, say)
+        number = 0
+        for frame in _frames_of_file(path, stopped, say):
+            yield frame
+            number += 1
+        # Most files say how many there are; of the others it is estimated.
+        if count is not None and number < _WHOLE * count - 1 and not stopped():
+            say(f"{path}: cut off, {number} frames decoded of about {count}")
 
     return Footage(str(path), path.stem, live=False, frames=frames, count=count, path=path)
 
 
 def _frames_of_file(path: Path, stopped: Stopped, say: Say) -> Iterator[Frame]:
-    number, time, damaged = 0, 0.0, 0
+    number = damaged = 0
+    time = 0.0
     start: float | None = None
     with opened(str(path), {"protocol_whitelist": "file"}) as container:
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        # Not several frames at a time: the decoder would not report each damaged one.
+        stream.thread_type = "SLICE"
         step = float(1 / stream.average_rate) if stream.average_rate else 0.04
         packets = container.demux(stream)
         while not stopped():

@@ -40,7 +40,9 @@ class Tracked:
     @property
     def all(self) -> sv.Detections:
         """Both."""
-        return sv.Detections.merge([part for part in (self.found, self.held) if len(part)] or [self.found])
+        if len(self.found) and len(self.held):
+            return sv.Detections.merge([self.found, self.held])
+        return self.found if len(self.found) else self.held
 
 
 class Tracking:

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import made_video
+import pytest
+
+from scripts.media import sources
+from scripts.media.footage import Footage
+from scripts.support.errors import UserError
+
+
+def test_each_kind_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made_video.write(tmp_path / "clip.MP4", [made_video.frame(0)])
+    (tmp_path / "a.jpg").write_bytes(made_video.jpeg(made_video.frame(0)))
+    titles = {}
+    for source in ("0", "12", "clip.MP4", "rtsp://cam/1", "http://cam:8080/video"):
+        found = sources.find(source)
+        assert isinstance(found, Footage)
+        titles[source] = (found.title, found.live)
+    assert titles == {
+        "0": ("camera 0", True),
+        "12": ("camera 12", True),
+        "clip.MP4": ("clip.MP4", False),
+        "rtsp://cam/1": ("rtsp://cam/1", True),
+        "http://cam:8080/video": ("http://cam:8080/video", True),
+    }
+    for source in ("a.jpg", ".", "*.jpg"):
+        found = sources.find(source)
+        assert not isinstance(found, Footage) and [str(picture.name) for picture in found] == ["a.jpg"]
+
+
+def test_a_file_or_folder_named_like_a_camera_is_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "a.jpg").write_bytes(made_video.jpeg(made_video.frame(0)))
+    found = sources.find("0")
+    assert not isinstance(found, Footage) and len(found) == 1
+
+
+def test_passwords_are_in_no_name() -> None:
+    found = sources.find("rtsp://admin:secret@cam.local:554/live?user=admin&pwd=secret")
+    assert isinstance(found, Footage)
+    assert found.title == "rtsp://cam.local:554/live"
+    assert found.stem.startswith("cam-local-554-live_") and "secret" not in found.stem
+
+
+@pytest.mark.parametrize("source", ["ftp://host/a.mp4", "file:///etc/passwd", "http://", "nothing.mp4", "", "1234"])
+def test_what_is_nothing_is_said(source: str) -> None:
+    with pytest.raises(UserError, match=r"not a stream|no such file|IMG is empty"):
+        sources.find(source)
