@@ -1,5 +1,7 @@
 """`make train`: fine-tune a detector of the model zoo on the records, through the API's own `model_main_tf2`."""
 
+import functools
+import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -65,12 +67,14 @@ def main(
     from scripts.dataset import manifest
     from scripts.dataset.label_map import LabelMap
     from scripts.support.provenance import made_by
-    from scripts.tfod import runs, training, zoo
+    from scripts.tfod import machines, runs, training, zoo
 
+    cluster = machines.read(os.environ)
     folder = runs.folder_of(models, run)
     records = manifest.read(annotations)
     zoo_model = zoo.find_model(model)
-    start = zoo.resolve(checkpoint, zoo_model)
+    if cluster:
+        machines.refuse(cluster, records.splits["train"], batch, folder if fresh else None)
     choices = runs.Choices(
         size=size or zoo_model.size,
         steps=steps,
@@ -85,8 +89,11 @@ def main(
         augment=augment,
     )
     this = runs.Run(folder, model, LabelMap(records.classes), records.digest)
-    settings = runs.settings(choices, records, annotations, this.folder, start)
-    runs.prepare(this, settings, zoo_model.template, made_by("train", **options), fresh=fresh)
+    settings_from = functools.partial(runs.settings, choices, records, annotations, this.folder)
+    runs.check(this, settings_from(None), zoo_model.template, fresh=fresh)  # before anything is fetched
+    settings = settings_from(zoo.resolve(checkpoint, zoo_model))
+    if cluster is None or cluster.is_chief:
+        runs.prepare(this, settings, zoo_model.template, made_by("train", **options), fresh=fresh)
     outcome = training.train(
         this.config,
         this.folder,
@@ -99,6 +106,7 @@ def main(
             patience=patience,
             seed=seed,
         ),
+        cluster,
     )
     print(f"{this.folder}: trained to step {outcome.step} of {steps}")
     sys.exit(outcome.exit_code)

@@ -20,33 +20,41 @@ class StandIn:
     index_sha256: str
 
 
+def settings(**changes: Any) -> Any:
+    """A run's `Settings` of which a test wants only these to be its own."""
+    from scripts.tfod import pipeline_config
+
+    usual = {
+        "num_classes": 3,
+        "size": 160,
+        "steps": 10,
+        "batch": 2,
+        "optimizer": "momentum",
+        "learning_rate": 0.01,
+        "warmup_learning_rate": 0.001,
+        "warmup_steps": 1,
+        "anchor_scale": 4.0,
+        "weight_decay": 0.0004,
+        "batch_norm_decay": 0.997,
+        "clip_gradients": 0.0,
+        "augment": "light",
+        "max_boxes": 100,
+        "max_detections": 100,
+        "checkpoint": None,
+        "checkpoint_type": "detection",
+        "label_map": "label_map.pbtxt",
+        "train_records": ("train.record",),
+        "eval_records": ("val.record",),
+    }
+    return pipeline_config.Settings(**(usual | changes))
+
+
 def config_text(num_classes: int, size: int) -> str:
     """The project's own template of ssd_resnet50_v1_fpn_640x640, filled for the model's shape only."""
     from scripts.tfod import pipeline_config
 
-    settings = pipeline_config.Settings(
-        num_classes=num_classes,
-        size=size,
-        steps=10,
-        batch=2,
-        optimizer="momentum",
-        learning_rate=0.01,
-        warmup_learning_rate=0.001,
-        warmup_steps=1,
-        anchor_scale=4.0,
-        weight_decay=0.0004,
-        batch_norm_decay=0.997,
-        clip_gradients=0.0,
-        augment="light",
-        max_boxes=100,
-        max_detections=100,
-        checkpoint=None,
-        checkpoint_type="detection",
-        label_map="label_map.pbtxt",
-        train_records=("train.record",),
-        eval_records=("val.record",),
-    )
-    return pipeline_config.render(CONFIGS / "ssd_resnet50_v1_fpn_640x640.config.j2", settings)
+    template = CONFIGS / "ssd_resnet50_v1_fpn_640x640.config.j2"
+    return pipeline_config.render(template, settings(num_classes=num_classes, size=size))
 
 
 def detection_model(num_classes: int, size: int = 192) -> Any:

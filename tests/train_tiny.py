@@ -5,15 +5,18 @@ The project's own `training.train`, on a model whose first step is traced in sec
 
 import argparse
 import json
+import os
+import resource
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import standin
 import tiny_model
 
 from scripts.support.errors import UserError
-from scripts.tfod import pipeline_config, training
+from scripts.tfod import machines, training
 
 TRAINING = """
 train_config {{
@@ -30,7 +33,7 @@ train_config {{
 }}
 train_input_reader {{
   label_map_path: "{annotations}/label_map.pbtxt" max_number_of_boxes: 10 shuffle: false num_readers: 1
-  tf_record_input_reader {{ input_path: "{annotations}/train.record" }}
+  tf_record_input_reader {{ input_path: "{annotations}/train.record*" }}
 }}
 eval_config {{ batch_size: 1 }}
 eval_input_reader {{
@@ -49,32 +52,6 @@ def write_config(folder: Path, annotations: Path, steps: int, rate: float, batch
     return path
 
 
-def settings(steps: int, batch: int = 2) -> pipeline_config.Settings:
-    """Settings that tell `training.train` how long; the model is the config's."""
-    return pipeline_config.Settings(
-        num_classes=3,
-        size=160,
-        steps=steps,
-        batch=batch,
-        optimizer="momentum",
-        learning_rate=0.01,
-        warmup_learning_rate=0.01,
-        warmup_steps=0,
-        anchor_scale=4.0,
-        weight_decay=0.0004,
-        batch_norm_decay=0.9,
-        clip_gradients=0.0,
-        augment="none",
-        max_boxes=10,
-        max_detections=20,
-        checkpoint=None,
-        checkpoint_type="detection",
-        label_map="",
-        train_records=(),
-        eval_records=(),
-    )
-
-
 def train_original(config: Path, folder: Path, steps: int, seed: int) -> None:
     """The API's own train loop on the same config, one step in each of its iterations."""
     from scripts.tfod import compat
@@ -89,6 +66,17 @@ def train_original(config: Path, folder: Path, steps: int, seed: int) -> None:
         model_lib_v2.train_loop(str(config), str(folder), train_steps=steps, num_steps_per_iteration=1)
 
 
+def divide_the_processor(number: int) -> None:
+    """Make TensorFlow see so many processors, as it would see GPUs."""
+    from scripts.tfod import compat
+
+    compat.install()
+    import tensorflow as tf
+
+    (processor,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * number)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -98,14 +86,28 @@ def main() -> None:
     parser.add_argument("--options", type=json.loads, default={})
     parser.add_argument("--start", type=Path, help="a checkpoint's prefix")
     parser.add_argument("--original", action="store_true", help="the API's own train loop")
+    parser.add_argument("--processors", type=int, help="so many devices, made of the one processor")
+    parser.add_argument("--largest-file", type=int, help="bytes; a longer one cannot be written")
     given = parser.parse_args()
+    if given.processors:
+        divide_the_processor(given.processors)
+    if given.largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (given.largest_file, resource.RLIM_INFINITY))
     start = f'fine_tune_checkpoint: "{given.start}" fine_tune_checkpoint_type: "full" fine_tune_checkpoint_version: V2'
-    config = write_config(given.folder, given.annotations, given.steps, given.rate, start=start if given.start else "")
+    cluster = machines.read(os.environ)
+    write = write_config if cluster is None or cluster.is_chief else lambda folder, *_, **__: folder / "pipeline.config"
+    config = write(given.folder, given.annotations, given.steps, given.rate, start=start if given.start else "")
     if given.original:
         train_original(config, given.folder, given.steps, seed=0)
         return
     try:
-        outcome = training.train(config, given.folder, settings(given.steps), training.Options(**given.options))
+        outcome = training.train(
+            config,
+            given.folder,
+            standin.settings(steps=given.steps, warmup_steps=0),
+            training.Options(**given.options),
+            cluster,
+        )
     except UserError as error:
         sys.exit(f"error: {error}")
     print(outcome)

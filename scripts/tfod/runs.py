@@ -146,14 +146,9 @@ def prepare(run: Run, settings: pipeline_config.Settings, template: Path, made: 
     Raises:
         UserError: The template or a setting is wrong, or the run's checkpoints belong to another model.
     """
-    text = pipeline_config.render(template, settings)
-    config = pipeline_config.parse(text, template)
+    text = check(run, settings, template, fresh=fresh)
     if fresh and run.folder.exists():
-        if not (run.folder / NAME).is_file():
-            raise UserError(f"{run.folder}: not a training run (no {NAME} in it), so FRESH=1 does not remove it.")
         shutil.rmtree(run.folder)
-    elif (run.folder / "checkpoint").is_file():
-        _refuse_another_model(run, config)
     with replacing(run.folder / LABEL_MAP) as beside:
         beside.write_text(run.label_map.to_pbtxt(), encoding="utf-8")
     with replacing(run.config) as beside:
@@ -168,6 +163,22 @@ def prepare(run: Run, settings: pipeline_config.Settings, template: Path, made: 
             "made": made,
         },
     )
+
+
+def check(run: Run, settings: pipeline_config.Settings, template: Path, *, fresh: bool) -> str:
+    """Refuse what `prepare` refuses, and write nothing; where training starts from does not matter to it.
+
+    Returns:
+        The text of the pipeline config.
+    """
+    text = pipeline_config.render(template, settings)
+    config = pipeline_config.parse(text, template)
+    if fresh and run.folder.exists():
+        if not (run.folder / NAME).is_file():
+            raise UserError(f"{run.folder}: not a training run (no {NAME} in it), so FRESH=1 does not remove it.")
+    elif (run.folder / "checkpoint").is_file():
+        _refuse_another_model(run, config)
+    return text
 
 
 def read(folder: Path) -> Run:

@@ -3,15 +3,18 @@
 `model_lib_v2.train_loop` runs 100 steps in one call, logs and saves between such calls only, and saves nothing at the
 end. `train_loop` here takes its place while `main` runs: the same arguments, built from the same public pieces of the
 API (`inputs.train_input`, `optimizer_builder`, `load_fine_tune_checkpoint`, `eager_train_step`), one step a call.
+
+Several devices of one machine, and several machines (`machines`), take each step together, each with a part of the
+batch. What decides about saving, validating and ending is summed over the machines, so that all of them do the same.
 """
 
 import contextlib
 import dataclasses
-import errno
-import functools
 import json
 import os
+import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ from typing import Any
 from scripts.support import hardware
 from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder, write_json
-from scripts.tfod import estimate, signals, validation
+from scripts.tfod import estimate, machines, signals, validation
 from scripts.tfod.pipeline_config import Settings
 from scripts.tfod.progress import Progress
 
@@ -90,19 +93,23 @@ def choose_bf16(precision: str) -> bool:
     return hardware.has_bf16() if precision == "auto" else precision == "bf16"
 
 
-def train(config: Path, folder: Path, settings: Settings, options: Options) -> Outcome:
+def train(
+    config: Path, folder: Path, settings: Settings, options: Options, cluster: machines.Cluster | None = None
+) -> Outcome:
     """Train by running the API's `model_main_tf2` on a pipeline config.
 
-    Goes on at the latest checkpoint in `folder`, if there is one.
+    Goes on at the latest checkpoint in `folder`, if there is one. Uses all GPUs of the machine, or without any the
+    processor.
 
     Args:
         config: The pipeline config.
         folder: Where checkpoints and TensorBoard events go; the API's `--model_dir`.
         settings: What the config was rendered from.
         options: How to train.
+        cluster: The workers to train with, as TF_CONFIG names them, which must share `folder`; None trains alone.
 
     Raises:
-        UserError: The loss is not finite, the disk is full, or a checkpoint does not fit.
+        UserError: The loss is not finite, the disk is full, a checkpoint does not fit, or a worker went away.
     """
     from scripts.tfod import compat
 
@@ -117,29 +124,55 @@ def train(config: Path, folder: Path, settings: Settings, options: Options) -> O
         tf.keras.utils.set_random_seed(options.seed)
         if options.deterministic:
             tf.config.experimental.enable_op_determinism()
-        _clean(folder)
+        if cluster is None or cluster.is_chief:
+            _clean(folder)
         done = _latest_step(folder)
         if done >= steps:
             progress.say(f"{folder} has its {steps} steps: STEPS=<more> goes on, FRESH=1 starts over")
             return Outcome(done)
-        progress.say(f"computing in {'bfloat16' if options.bf16 else 'float32'}; checkpoints are float32")
-        cost = estimate.of_run(settings, steps - done, options.bf16)
-        progress.say(str(cost))
-        if warning := estimate.warning(cost):
-            progress.say(warning)
-        estimate.refuse_too_little_disk(cost, folder)
         outcomes: list[Outcome] = []
-        loop = functools.partial(train_loop, options=options, progress=progress, stop=stop, ended=outcomes.append)
+        met = threading.Event()
+
+        def loop(**arguments: Any) -> None:  # main calls it when the workers, if there are several, have met
+            if cluster is not None:
+                met.set()
+                machines.refuse_differences(cluster, tf.distribute.get_strategy(), _facts(settings, options, done))
+            progress.say(f"computing in {'bfloat16' if options.bf16 else 'float32'}; checkpoints are float32")
+            cost = estimate.of_run(settings, steps - done, options.bf16)
+            progress.say(str(cost))
+            if warning := estimate.warning(cost):
+                progress.say(warning)
+            estimate.refuse_too_little_disk(cost, folder)
+            train_loop(
+                **arguments, options=options, progress=progress, stop=stop, ended=outcomes.append, cluster=cluster
+            )
+
         arguments = [
             "model_main_tf2",
             f"--pipeline_config_path={config}",
             f"--model_dir={folder}",
             f"--num_train_steps={steps}",
         ]
-        with _precision(options.bf16), _replaced(model_lib_v2, "train_loop", loop):
+        if cluster is not None:
+            progress.say(str(cluster))
+            progress.phase(f"waiting for the other {len(cluster.addresses) - 1} of the workers")
+            machines.await_all(cluster, met)
+            arguments.append(f"--num_workers={len(cluster.addresses)}")
+        with (
+            _precision(options.bf16),
+            _replaced(model_lib_v2, "train_loop", loop),
+            contextlib.nullcontext() if cluster else machines.alone(),
+        ):
             flags.FLAGS.unparse_flags()
             flags.FLAGS(arguments)
-            model_main_tf2.main([])
+            try:
+                model_main_tf2.main([])
+            except tf.errors.OpError as error:
+                if cluster is not None and not met.is_set():
+                    raise machines.not_met(error, cluster) from None
+                if cluster is None or not machines.is_lost(error):
+                    raise
+                raise machines.lost(error, cluster, _latest_step(folder)) from None
     return outcomes[0]
 
 
@@ -152,6 +185,7 @@ def train_loop(
     progress: Progress,
     stop: signals.Stop,
     ended: Callable[[Outcome], None] = lambda outcome: None,
+    cluster: machines.Cluster | None = None,
     record_summaries: bool = True,
     use_tpu: bool = False,
     checkpoint_every_n: int = 0,
@@ -173,6 +207,8 @@ def train_loop(
     steps = train_steps or train_config.num_steps
     folder = Path(model_dir)
     strategy = tf.distribute.get_strategy()
+    _refuse_uneven(train_config.batch_size, strategy.num_replicas_in_sync)
+    is_chief = cluster is None or cluster.is_chief
 
     with strategy.scope():
         progress.phase("building the model")
@@ -185,24 +221,29 @@ def train_loop(
         )
         model, optimizer, learning_rate, batches = _build(configs, strategy, step, record_summaries)
         checkpoint = tf.train.Checkpoint(step=step, model=model, optimizer=optimizer)
-        manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=options.keep)
-        if manager.latest_checkpoint:
-            checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        # A checkpoint holds averages over all workers, so all of them must save; only the chief's stays.
+        own = model_lib_v2.get_filepath(strategy, str(folder))
+        manager = tf.train.CheckpointManager(checkpoint, own, max_to_keep=options.keep if is_chief else 1)
+        if latest := tf.train.latest_checkpoint(str(folder)):
+            checkpoint.restore(latest).assert_existing_objects_matched()
             progress.say(f"going on at step {int(step.value())} of {steps}")
         elif train_config.fine_tune_checkpoint:
             progress.say(_fine_tune(model, train_config, batches))
         if options.freeze_backbone:
             model.feature_extractor.classification_backbone.trainable = False
 
-        writer = tf.summary.create_file_writer(str(folder / "train"))
+        summaries = tf.summary.create_file_writer if is_chief else lambda _: tf.summary.create_noop_writer()
+        writer = summaries(str(folder / "train"))
         train_step = _step_function(strategy, model, optimizer, step, train_config, record_summaries)
         iterator = iter(batches)
-        validate = validation.validator(model, configs, folder) if options.validate_every else None
+        validate = validation.validator(model, configs, folder) if options.validate_every and is_chief else None
         progress.phase("tracing the first step")
 
     saver = _Saver(manager, model, step, options)
     best = _Best.read(folder)
+    total = machines.sums(strategy, cluster)
     first = int(step.value())
+    signalled = None
     with writer.as_default(), strategy.scope():
         for number in range(first + 1, steps + 1):
             losses = {name: float(value) for name, value in train_step(iterator).items()}
@@ -215,22 +256,45 @@ def train_loop(
                     tf.summary.scalar(name, value, step=number)
                 if seconds := progress.seconds_per_step:
                     tf.summary.scalar("steps_per_sec", 1 / seconds, step=number)
-            last = number == steps or stop.signal is not None
-            if last or saver.due(number):
+            heard = total([stop.signal == kind for kind in signals.HEARD] + [is_chief and saver.due(number)])
+            signalled = next((kind for kind, count in zip(signals.HEARD, heard, strict=False) if count), None)
+            if signalled is not None or number == steps or heard[-1]:
                 saver.save(number)
-            if stop.signal is not None:
+            if signalled is not None:
                 break
-            if validate and (number % options.validate_every == 0 or number == steps):
+            if options.validate_every and (number % options.validate_every == 0 or number == steps):
                 saver.save(number)
                 progress.phase(f"validating at step {number}")
-                best = best.after(number, validate(number), manager)
+                validation.average_statistics(model, strategy)
+                # Only the chief validates; the others wait for the sum.
+                [score] = total([validate(number) if validate else 0.0])
+                best = best.after(number, score, manager)
                 progress.say(f"step {number}: mAP@0.5 on val {best.latest:.3f}, best {best.map:.3f} at {best.step}")
                 if options.patience and best.waited >= options.patience:
                     progress.say(f"stopping early: no better for {best.waited} validations")
                     break
     progress.phase("finishing")
-    model_lib_v2.clean_temporary_directories(strategy, str(folder))
-    ended(Outcome(int(step.value()), stop.signal, best.step, best.map))
+    model_lib_v2.clean_temporary_directories(strategy, own)
+    total([0.0])  # a worker that ends early would be one that went away
+    ended(Outcome(int(step.value()), signalled, best.step, best.map))
+
+
+def _facts(settings: Settings, options: Options, done: int) -> dict[str, Any]:
+    """What workers must have in common, by the names that an error gives it."""
+    names = (*settings.train_records, *settings.eval_records)
+    sizes = {f"the size of {name}": Path(name).stat().st_size if Path(name).exists() else None for name in names}
+    given = {
+        field.name.upper(): getattr(values, field.name)
+        for values in (settings, options)
+        for field in dataclasses.fields(values)
+        if field.name not in ("checkpoint", "train_records", "eval_records")
+    }
+    return given | sizes | {"the step of the last checkpoint": done}
+
+
+def _refuse_uneven(batch: int, devices: int) -> None:
+    if batch % devices:
+        raise UserError(f"BATCH={batch}: cannot be split evenly over {devices} devices: take a multiple of {devices}.")
 
 
 def _build(configs: dict[str, Any], strategy: Any, step: Any, record_summaries: bool) -> tuple[Any, Any, Any, Any]:
@@ -358,17 +422,24 @@ class _Saver:
         try:
             self._manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
+            if machines.is_lost(error):
+                raise
             folder = Path(self._manager.directory)
             _clean(folder)
-            full = getattr(error, "errno", None) == errno.ENOSPC or "space" in str(error) or "quota" in str(error)
-            free = shutil.disk_usage(folder).free / 2**20
-            reason = f"the disk is full ({free:.0f} MB free)" if full else str(error).splitlines()[0]
+            reason = why_not_written(error, folder)
             kept = self._manager.latest_checkpoint or "none yet"
             raise UserError(
                 f"{folder}: the checkpoint of step {step} cannot be written: {reason}. The last good checkpoint is "
                 f"{kept}; make room and run the same command again to go on from it."
             ) from None
         self._step, self._time = step, time.monotonic()
+
+
+def why_not_written(error: Exception, folder: Path) -> str:
+    """Say in a few words why a checkpoint could not be written to `folder`."""
+    if re.search("No space left|[Qq]uota exceeded", str(error)):
+        return f"the disk is full ({shutil.disk_usage(folder).free / 2**20:.0f} MB free)"
+    return str(error).splitlines()[0]
 
 
 @dataclass(frozen=True)
@@ -437,7 +508,7 @@ def _clean(folder: Path) -> None:
     """Remove what a killed process left in the middle of a save: files that no checkpoint can be read from."""
     import tensorflow as tf
 
-    for left in folder.glob("ckpt-*_temp"):
+    for left in [*folder.glob("ckpt-*_temp"), *folder.glob("temp_worker_*")]:
         shutil.rmtree(left, ignore_errors=True)
     for data in folder.glob("ckpt-*.data-*"):
         if not data.with_name(f"{data.name.split('.')[0]}.index").exists():

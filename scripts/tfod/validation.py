@@ -36,11 +36,17 @@ def validator(model: Any, configs: dict[str, Any], folder: Path) -> Callable[[in
     options = eval_util.evaluator_options_from_eval_config(eval_config)
     writer = tf.summary.create_file_writer(str(folder / "eval"))
 
-    @tf.function
-    def detect(features: Any) -> Any:
+    strategy = tf.distribute.get_strategy()
+
+    def on_device(features: Any) -> Any:
         shapes = features["true_image_shape"]
         predictions = model.predict(features["image"], shapes, **model.get_side_inputs(features))
         return model.postprocess(ops.bfloat16_to_float32_nested(predictions), shapes)
+
+    @tf.function
+    def detect(features: Any) -> Any:
+        # Each device detects the same; outside `run` every batch would average the statistics of all devices anew.
+        return strategy.experimental_local_results(strategy.run(on_device, args=(features,)))[0]
 
     def validate(step: int) -> float:
         (evaluator,) = eval_util.get_evaluators(eval_config, categories, options)
@@ -57,3 +63,17 @@ def validator(model: Any, configs: dict[str, Any], folder: Path) -> Callable[[in
         return float(metrics[MAP_50])
 
     return validate
+
+
+def average_statistics(model: Any, strategy: Any) -> None:
+    """Give each device the averages of batch normalisation's statistics, which it keeps for its own part of a batch.
+
+    A checkpoint holds the averages; validation looks at the model on one device, which has them after this. All workers
+    of a cluster must call it.
+    """
+    import tensorflow as tf
+
+    if strategy.num_replicas_in_sync > 1:
+        for variable in model.variables:
+            if variable.synchronization == tf.VariableSynchronization.ON_READ:
+                variable.assign(variable.read_value())

@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from scripts import train
+from scripts.dataset.manifest import Manifest, Split, write
+from scripts.support.errors import UserError
+from scripts.tfod import machines
+
+HOSTS = ["one:1234", "two:1234"]
+
+
+def variable(cluster: object, kind: object = "worker", index: object = 0) -> dict[str, str]:
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})}
+
+
+def records(folder: Path, files: int, images: int = 10) -> Path:
+    split = Split(tuple(f"train.record-{i}" for i in range(files)), images, 20, {"a": 20}, 2)
+    write(folder, Manifest(("a",), dict.fromkeys(("train", "val", "test"), split), "0"))
+    return folder
+
+
+class UnavailableError(Exception):
+    """Named as TensorFlow names it."""
+
+
+def test_workers_are_numbered_with_the_chief_first() -> None:
+    cluster = machines.read(variable({"worker": HOSTS, "chief": ["[::1]:5"]}, "worker", "1"))
+    assert cluster
+    assert cluster.addresses == ("[::1]:5", *HOSTS)
+    assert (cluster.index, cluster.is_chief) == (2, False)
+    chief = machines.read(variable({"worker": HOSTS, "chief": ["[::1]:5"]}, "chief"))
+    assert chief
+    assert chief.is_chief
+    first = machines.read(variable({"worker": HOSTS}))
+    assert first
+    assert first.is_chief
+
+
+@pytest.mark.parametrize("environment", [{}, {"TF_CONFIG": ""}, {"TF_CONFIG": "{}"}, variable({"worker": HOSTS[:1]})])
+def test_one_worker_trains_alone(environment: dict[str, str]) -> None:
+    assert machines.read(environment) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"TF_CONFIG": "worker 0"}, "not JSON"),
+        ({"TF_CONFIG": "[]"}, 'needs "cluster" and "task"'),
+        ({"TF_CONFIG": json.dumps({"cluster": {"worker": HOSTS}})}, 'needs "cluster" and "task"'),
+        (variable({"worker": HOSTS, "ps": ["three:1"]}), "has the job 'ps'"),
+        (variable({"worker": "one:1234"}), '"worker" is not a list'),
+        (variable({"worker": []}), '"worker" is not a list'),
+        (variable({"worker": ["one", "two:1"]}), "'one' is not an address"),
+        (variable({"worker": ["http://one:1", "two:1"]}), "'http://one:1' is not an address"),
+        (variable({"worker": ["one:1", "one:1"]}), "has one:1 twice"),
+        (variable({"chief": HOSTS}, "chief"), "more than one chief"),
+        (variable({"worker": HOSTS}, "chief"), "'chief', which is no job"),
+        (variable({"worker": HOSTS}, ["worker"]), "which is no job"),
+        (variable({"worker": HOSTS}, index=2), '"index" is 2, but the cluster has 2'),
+        (variable({"worker": HOSTS}, index=-1), "no whole number"),
+        (variable({"worker": HOSTS}, index=True), "no whole number"),
+        (variable({"worker": HOSTS}, index=None), "no whole number"),
+    ],
+)
+def test_a_wrong_variable_is_refused_with_an_example(environment: dict[str, str], told: str) -> None:
+    with pytest.raises(UserError) as error:
+        machines.read(environment)
+    assert told in str(error.value)
+    assert '"task": {"type": "worker", "index": 0}' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "told"),
+    [
+        (1, {}, "`make records SHARDS=2`"),
+        (2, {"batch": 3}, "BATCH=3"),
+        (2, {"fresh": True}, "Remove .*default first"),
+        (11, {}, "10 images in 11 files"),
+    ],
+)
+def test_what_workers_cannot_do_is_refused_before_anything_is_fetched_or_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, options: dict[str, object], told: str
+) -> None:
+    monkeypatch.setenv(*next(iter(variable({"worker": HOSTS}).items())))
+    with pytest.raises(UserError, match=told):
+        train.main(annotations=records(tmp_path / "records", files), models=tmp_path / "models", **options)
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"size": 100}, "SIZE=100"),
+        ({"learning_rate": -1.0}, "LEARNING_RATE=-1"),
+        ({"optimizer": "sgd"}, "OPTIMIZER=sgd"),
+        ({"warmup_steps": 4000}, "WARMUP_STEPS=4000"),
+        ({"augment": "no"}, "AUGMENT=no"),
+        ({"run": "../other"}, "RUN=../other"),
+        ({"model": "no"}, "MODEL=no"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_the_weights_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], told: str
+) -> None:
+    def fetch(*_: object) -> None:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr("scripts.tfod.zoo.resolve", fetch)
+    given = {"annotations": records(tmp_path / "records", 1), "models": tmp_path / "models"}
+    with pytest.raises(UserError, match=told):
+        train.main(**given, **options)
+    with pytest.raises(AssertionError, match="fetched"):
+        train.main(**given)
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("message", "who"),
+    [
+        (
+            "Collective ops is aborted by: Error reported from /job:worker/task:1: The following tasks are unhealthy "
+            "(stopped sending heartbeats):\n/job:worker/replica:0/task:1\nThe tasks have crashed.",
+            "worker 1 (two:1234) went away",
+        ),
+        ("Collective ops is aborted by: Connection reset by peer", "another worker went away"),
+    ],
+)
+def test_a_lost_worker_is_named_with_the_step_to_go_on_from(message: str, who: str) -> None:
+    cluster = machines.read(variable({"worker": HOSTS}))
+    assert cluster
+    error = UnavailableError(message)
+    assert machines.is_lost(error)
+    told = str(machines.lost(error, cluster, 40))
+    assert told.startswith(who)
+    assert told.endswith("goes on from the last checkpoint, of step 40.")
+    assert "all 2 machines" in told
+
+
+def test_other_failures_are_not_taken_for_a_lost_worker() -> None:
+    assert not machines.is_lost(UnavailableError("the input pipeline is closed"))
+    assert not machines.is_lost(OSError("Collective ops is aborted"))
