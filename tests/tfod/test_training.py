@@ -1,5 +1,7 @@
+import errno
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts.tfod import training
+
 TRAIN = [sys.executable, str(Path(__file__).parents[1] / "train_tiny.py")]
+SAVE_EACH = ["--options", '{"save_every": 1}']
 STEP = re.compile(r"^step (\d+)/", re.MULTILINE)
 
 
@@ -128,7 +133,7 @@ def test_ends_at_once_while_nothing_can_be_saved(tmp_path: Path, tiny_records: P
 
 def kill_and_resume(folder: Path, records: Path, delay: float, while_saving: bool) -> None:
     """Kill a training process, `delay` seconds after its first step or inside the first save after that; resume it."""
-    process = start(folder, records, "--steps", "100000", "--options", json.dumps({"save_every": 1}))
+    process = start(folder, records, "--steps", "100000", *SAVE_EACH)
     wait_for(process, "loss: ")
     time.sleep(delay)
     if while_saving:
@@ -160,13 +165,45 @@ def test_twenty_killed_runs_go_on(tmp_path: Path, tiny_records: Path, attempt: i
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, tiny_records: Path) -> None:
-    done = train(tmp_path, tiny_records, "--steps", "60", "--rate", "1e30", "--options", '{"save_every": 1}')
+    done = train(tmp_path, tiny_records, "--steps", "60", "--rate", "1e30", *SAVE_EACH)
     assert done.returncode == 1
     error = done.stdout.splitlines()[-1]
     assert re.search(r"step \d+: .* is not finite", error)
     assert "LEARNING_RATE" in error
     good = latest(tmp_path)
     assert f"last good checkpoint is {tmp_path / good if good else 'none yet'}" in error
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, tiny_records: Path, trained: tuple[Path, str]
+) -> None:
+    """Writing fails in the middle of a checkpoint, as on a full disk, by a limit that the system puts on files."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained[0], folder)
+    before = {path.name: path.read_bytes() for path in folder.glob("ckpt-*")}
+    last = int((latest(folder) or "").removeprefix("ckpt-"))
+    limit = max(map(len, before.values())) // 2
+    done = train(folder, tiny_records, "--steps", str(last + 9), "--largest-file", str(limit), *SAVE_EACH)
+    assert done.returncode == 1, done.stdout
+    error = done.stdout.splitlines()[-1]
+    assert f"{folder}: the checkpoint of step {last + 1} cannot be written: " in error
+    assert "File too large" in error
+    assert f"last good checkpoint is {folder / f'ckpt-{last}'}; make room" in error
+    assert {path.name: path.read_bytes() for path in folder.glob("ckpt-*")} == before
+    assert latest(folder) == f"ckpt-{last}"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), r"the disk is full \(\d+ MB free\)"),
+        (RuntimeError("ckpt-8_temp/part-0; No space left on device\nmore"), r"the disk is full \(\d+ MB free\)"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), r"the disk is full \(\d+ MB free\)"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+    ],
+)
+def test_why_a_checkpoint_cannot_be_written_is_said(tmp_path: Path, error: Exception, said: str) -> None:
+    assert re.search(f"^{said}$|^.*] {said}$", training.why_not_written(error, tmp_path))
 
 
 def test_agrees_with_the_apis_own_loop(tmp_path: Path, tiny_run: Path, tiny_records: Path) -> None:
