@@ -28,9 +28,7 @@ _JOBS = ("chief", "worker")  # in the order in which TensorFlow counts them
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 _LOST = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError", "InternalError")
 """TensorFlow's errors, by name, in which a lost worker may end; only with `_OF_CLUSTER` in their message."""
-_OF_CLUSTER = re.compile(
-    r"/job:|[Cc]ollective|[Cc]oordination|heartbeat|[Bb]arrier|grpc|[Ss]ocket|[Cc]onnect|Another task"
-)
+_OF_CLUSTER = re.compile(r"Collective ops|[Cc]oordination|heartbeat|[Bb]arrier|grpc|GRPC|[Ss]ocket|[Cc]onnect")
 
 
 @dataclass(frozen=True)
@@ -244,9 +242,11 @@ def lost(error: BaseException, cluster: Cluster, last: int) -> UserError:
     named = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", str(error))
     others = {cluster.named(job, int(task)) for job, task in named} - {_name_of(cluster, cluster.index)}
     who = " and ".join(sorted(others)) or "another worker"
+    reason = next((line for line in str(error).splitlines() if _OF_CLUSTER.search(line)), "")
+    then = f"goes on from the last checkpoint, of step {last}" if last else "starts over"
     return UserError(
-        f"{who} went away, so training stops here too. Start the same command again on all {len(cluster.addresses)} "
-        f"machines: it {f'goes on from the last checkpoint, of step {last}' if last else 'starts over'}."
+        f"{who} went away, so training stops here too ({reason.strip()[:200]}). Start the same command again on all "
+        f"{len(cluster.addresses)} machines: it {then}."
     )
 
 

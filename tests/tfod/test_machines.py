@@ -133,11 +133,12 @@ def test_a_lost_worker_is_named_with_the_step_to_go_on_from(message: str, who: s
     error = UnavailableError(message)
     assert machines.is_lost(error)
     told = str(machines.lost(error, cluster, 40))
-    assert told.startswith(who)
+    assert told.startswith(f"{who}, so training stops here too (Collective ops is aborted by: ")
     assert told.endswith("goes on from the last checkpoint, of step 40.")
     assert "all 2 machines" in told
 
 
 def test_other_failures_are_not_taken_for_a_lost_worker() -> None:
     assert not machines.is_lost(UnavailableError("the input pipeline is closed"))
+    assert not machines.is_lost(UnavailableError("node at /job:worker/replica:0/task:0/device:GPU:0: out of memory"))
     assert not machines.is_lost(OSError("Collective ops is aborted"))
