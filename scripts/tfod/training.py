@@ -257,7 +257,7 @@ def train_loop(
                 if seconds := progress.seconds_per_step:
                     tf.summary.scalar("steps_per_sec", 1 / seconds, step=number)
             heard = total([stop.signal == kind for kind in signals.HEARD] + [is_chief and saver.due(number)])
-            signalled = next((kind for kind, count in zip(signals.HEARD, heard, strict=False) if count), None)
+            signalled = next((int(kind) for kind, count in zip(signals.HEARD, heard, strict=False) if count), None)
             if signalled is not None or number == steps or heard[-1]:
                 saver.save(number)
             if signalled is not None:
