@@ -51,13 +51,19 @@ def writer(path: Path, live: bool) -> Iterator[Callable[[np.ndarray, float], Non
             frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
             last = max(round(seconds * TICKS), last + 1)
             frame.pts, frame.time_base = last, Fraction(1, TICKS)
-            container.mux(stream.encode(frame))
+            write(frame)
+
+        def write(frame: av.VideoFrame | None) -> None:
+            try:
+                container.mux(stream.encode(frame))
+            except av.FFmpegError as error:
+                raise OSError(error.errno, error.strerror) from None
 
         try:
             yield add
         finally:
             if last >= 0:
-                container.mux(stream.encode(None))
+                write(None)
 
 
 def _fit(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -1,13 +1,20 @@
+import csv
 import json
+import os
+import signal
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import pytest
 import supervision as sv
 from PIL import Image
 
+from scripts.dataset import voc
 from scripts.dataset.label_map import LabelMap
 from scripts.media import images, inference
 from scripts.support.errors import UserError
@@ -106,3 +113,181 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, model: dict[str, Any]) 
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match="cannot be written"):
         inference.on_pictures(RedFinder(), model, images.find(str(tmp_path / "a.png")), tmp_path / "out", [0.5] * 2)
+
+
+def run(
+    tmp_path: Path, model: dict[str, Any], count: int, detector: RedFinder | None = None, **options: Any
+) -> inference.Summary:
+    for i in range(count):
+        picture(tmp_path / "in" / f"{i}.png")
+    found = images.find(str(tmp_path / "in"))
+    return inference.on_pictures(detector or RedFinder(), model, found, tmp_path / "out", [0.5] * 2, **options)
+
+
+def files(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "out").glob("*"))
+
+
+def test_what_is_written_can_be_chosen(tmp_path: Path, model: dict[str, Any]) -> None:
+    run(tmp_path, model, 2, kinds=frozenset(["csv", "voc"]))
+    assert files(tmp_path) == ["0.xml", "1.xml", "boxes.csv", "boxes.csv.json"]
+    with (tmp_path / "out" / "boxes.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert table[1] == {
+        "file": str(tmp_path / "in" / "1.png"),
+        "width": "120",
+        "height": "90",
+        "class": "without_mask",
+        "score": "0.8000",
+        "xmin": "40.00",
+        "ymin": "30.00",
+        "xmax": "80.00",
+        "ymax": "60.00",
+    }
+    assert len(table) == 2
+    made = json.loads((tmp_path / "out" / "boxes.csv.json").read_text())
+    assert made["settings"]["model"] == model and made["settings"]["thresholds"]["with_mask"] == 0.5
+    annotation = voc.read(tmp_path / "out" / "0.xml")
+    assert (annotation.filename, annotation.width, annotation.height) == ("0.png", 120, 90)
+    assert annotation.boxes == (voc.Box("without_mask", 40, 30, 80, 60),)
+
+
+def test_nothing_is_written_where_nothing_is_wanted(tmp_path: Path, model: dict[str, Any]) -> None:
+    summary = run(tmp_path, model, 2, kinds=frozenset())
+    assert summary.counts["without_mask"] == 2 and not (tmp_path / "out").exists()
+
+
+def test_faces_are_blurred_in_what_is_drawn(tmp_path: Path, model: dict[str, Any]) -> None:
+    pixels = np.full((300, 300, 3), 128, np.uint8)
+    pixels[100:200, 100:200] = (255, 0, 0)
+    pixels[148:152, 148:152] = (210, 59, 59)  # a detail of the face
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "in" / "a.png")
+
+    def detail(blur: bool) -> float:
+        run(tmp_path, model, 0, blur=blur)
+        with Image.open(tmp_path / "out" / "a.png") as drawn:
+            center = np.asarray(drawn.convert("RGB").resize((300, 300)))[140:160, 140:160, 1].astype(float)
+        return float(center.max() - center.min())
+
+    assert detail(blur=True) < 8 < 40 < detail(blur=False)
+
+
+def test_the_detector_gets_batches_and_results_keep_their_order(
+    tmp_path: Path, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(RedFinder):
+        batches: ClassVar[list[int]] = []
+
+        def detect(self, pictures: Sequence[np.ndarray]) -> list[sv.Detections]:
+            self.batches.append(len(pictures))
+            return super().detect(pictures)
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "12.png").write_text("broken")
+    detector = Counting()
+    summary = run(tmp_path, model, 12, detector, kinds=frozenset(["csv"]))
+    # First one, then eight, then what is left, without the broken one.
+    assert detector.batches == [1, 8, 3] and summary.done == 12 and summary.exit_code == 2
+    with (tmp_path / "out" / "boxes.csv").open(newline="") as file:
+        assert [Path(row["file"]).stem for row in csv.DictReader(file)] == [str(i) for i in range(12)]
+    detector.batches.clear()
+    monkeypatch.setattr(inference, "BATCH_PIXELS", 90 * 120 * 3)
+    run(tmp_path, model, 12, detector, kinds=frozenset())
+    assert detector.batches == [1, 3, 3, 3, 2]
+
+
+def test_an_error_of_the_detector_ends_it_and_leaves_no_table(tmp_path: Path, model: dict[str, Any]) -> None:
+    class Failing(RedFinder):
+        def detect(self, pictures: Sequence[np.ndarray]) -> list[sv.Detections]:
+            if len(pictures) > 1:
+                raise RuntimeError("no more")
+            return super().detect(pictures)
+
+    with pytest.raises(RuntimeError, match="no more"):
+        run(tmp_path, model, 5, Failing(), kinds=frozenset(["csv"]))
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["orientation", "16 bits", "CMYK", "alpha", "animated", "tiny", "one pixel high"])
+def test_hard_pictures(tmp_path: Path, model: dict[str, Any], kind: str) -> None:
+    """The red square is found where people see it."""
+    (tmp_path / "in").mkdir()
+    pixels = np.full((90, 120, 3), 128, np.uint8)
+    pixels[30:60, 40:80] = (255, 0, 0)
+    image, expected = Image.fromarray(pixels), [40, 30, 80, 60]
+    path = tmp_path / "in" / "a.png"
+    if kind == "orientation":
+        path, exif = path.with_suffix(".jpg"), Image.Exif()
+        exif[0x0112] = 8  # to be turned by 90 degrees against the clock: (x, y) becomes (y, 120 - x)
+        image.save(path, exif=exif, quality=100, subsampling=0)
+        expected = [30, 40, 60, 80]
+    elif kind == "16 bits":
+        cv2.imwrite(str(path), pixels[..., ::-1].astype(np.uint16) * 257)
+    elif kind == "CMYK":
+        path = path.with_suffix(".jpg")
+        image.convert("CMYK").save(path, quality=100, subsampling=0)
+    elif kind == "alpha":
+        image.putalpha(Image.new("L", image.size, 200))
+        image.save(path)
+    elif kind == "animated":
+        path = path.with_suffix(".webp")
+        image.save(path, save_all=True, append_images=[Image.new("RGB", image.size, "red")] * 3, lossless=True)
+    else:
+        size = (2, 2) if kind == "tiny" else (300, 1)
+        Image.new("RGB", size, "red").save(path)
+        expected = [0, 0, *size]
+    summary = run(tmp_path, model, 0)
+    assert summary.counts["without_mask"] == 1 and summary.exit_code == 0
+    [box] = json.loads((tmp_path / "out" / "a.json").read_text())["boxes"]
+    assert [box[side] for side in ("xmin", "ymin", "xmax", "ymax")] == pytest.approx(expected, abs=1)
+    assert any((tmp_path / "out" / name).is_file() for name in ("a.png", "a.jpg", "a.webp"))
+
+
+def test_huge_pictures_are_tiled(tmp_path: Path, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Watching(RedFinder):
+        def detect(self, pictures: Sequence[np.ndarray]) -> list[sv.Detections]:
+            sizes.extend(picture.shape[:2] for picture in pictures)
+            found = []
+            for picture in pictures:
+                red = bool(((picture[..., 0] > 200) & (picture[..., 1] < 60)).any())
+                one = super().detect([picture if red else np.full((2, 2, 3), (255, 0, 0), np.uint8)])[0]
+                found.append(one if red else one[:0])
+            return found
+
+    for name, value in (("HUGE", 10_000), ("TILE", 64), ("OVERLAP", 48)):
+        monkeypatch.setattr(f"scripts.detect.tiles.{name}", value)
+    summary = run(tmp_path, model, 1, Watching())
+    assert summary.counts == {"with_mask": 0, "without_mask": 1}
+    assert max(map(max, sizes)) == 64 and len(sizes) > 10
+
+
+def test_a_bomb_is_refused_and_the_rest_goes_on(
+    tmp_path: Path, model: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A PNG of some bytes that claims 100,000 x 100,000 pixels."""
+    (tmp_path / "in").mkdir()
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n"
+    for chunk in (b"IHDR" + header, b"IDAT" + zlib.compress(b"\0" * 1000)):
+        bomb += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "in" / "bomb.png").write_bytes(bomb)
+    summary = run(tmp_path, model, 1)
+    assert summary.done == 1 and [path.name for path in summary.failed] == ["bomb.png"]
+    assert "bomb.png: too many pixels" in capsys.readouterr().err
+
+
+def test_a_signal_ends_it_after_the_pictures_at_hand(tmp_path: Path, model: dict[str, Any]) -> None:
+    class Killing(RedFinder):
+        def detect(self, pictures: Sequence[np.ndarray]) -> list[sv.Detections]:
+            if len(pictures) > 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().detect(pictures)
+
+    summary = run(tmp_path, model, 60, Killing(), kinds=frozenset(["csv", "json"]))
+    assert summary.exit_code == 143 and "stopped early" in summary.text()
+    assert 9 <= summary.done < 60
+    assert len(files(tmp_path)) == summary.done + 2
+    assert len((tmp_path / "out" / "boxes.csv").read_text().splitlines()) == summary.done + 1
