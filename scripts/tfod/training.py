@@ -439,7 +439,7 @@ def why_not_written(error: Exception, folder: Path) -> str:
     """Say in a few words why a checkpoint could not be written to `folder`."""
     if re.search("No space left|[Qq]uota exceeded", str(error)):
         return f"the disk is full ({shutil.disk_usage(folder).free / 2**20:.0f} MB free)"
-    return str(error).splitlines()[0]
+    return re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]$", "", str(error).splitlines()[0])  # where in TensorFlow it was
 
 
 @dataclass(frozen=True)

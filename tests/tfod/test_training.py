@@ -200,6 +200,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
         (RuntimeError("ckpt-8_temp/part-0; No space left on device\nmore"), r"the disk is full \(\d+ MB free\)"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), r"the disk is full \(\d+ MB free\)"),
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (RuntimeError("{{function_node x}} a/ckpt-8; File too large [Op:SaveV2]"), "a/ckpt-8; File too large"),
     ],
 )
 def test_why_a_checkpoint_cannot_be_written_is_said(tmp_path: Path, error: Exception, said: str) -> None:
