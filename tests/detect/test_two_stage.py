@@ -1,5 +1,9 @@
 """Two stages with faces and classes that are known beforehand: the class of a face is its colour."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import supervision as sv
@@ -7,6 +11,7 @@ import supervision as sv
 from scripts.dataset.label_map import LabelMap
 from scripts.detect.two_stage import LEAST, RescoredDetector, TwoStageDetector
 
+ROOT = Path(__file__).parents[2]
 LABELS = LabelMap(("red", "green", "blue"))
 RED, GREEN, BLUE = [0, 0, 20, 20], [40, 0, 60, 20], [70, 40, 90, 60]
 
@@ -119,3 +124,12 @@ def test_boxes_keep_their_class_and_are_scored_again(picture: np.ndarray) -> Non
 def test_no_boxes_stay_none(picture: np.ndarray) -> None:
     assert [len(one) for one in RescoredDetector(Known([]), Colours()).detect([picture])] == [0]
     assert RescoredDetector(Known([]), Colours()).detect([]) == []
+
+
+def test_two_stages_need_no_tensorflow() -> None:
+    code = (
+        "import sys; from scripts.detect import choosing, two_stage; from scripts.detect.faces import finder; "
+        "finder.load('haar', finder.files_of('haar', None)); print('tensorflow' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.stdout == "False\n", ran.stderr

@@ -96,7 +96,7 @@ KINDS = {
                 "sha256:5397808362fc6fb7c4044484848e297b22449d913a267fa7f8bd9d86dce29144",
             ),
         ),
-        size=300,
+        size=525,
     ),
     "haar": Kind("haar", (), size=640),
 }

@@ -52,8 +52,12 @@ class Haar:
 
 
 def scores_of(weights: np.ndarray) -> np.ndarray:
-    """The last stage's sums, which have no upper end, as scores in 0..1: the logistic function, as of a log-odds."""
-    return 1 / (1 + np.exp(-weights))
+    """The last stage's sums, which have no upper end, as scores in 0..1.
+
+    The logistic function of the sum, with the slope and offset at which a score is about the part of such boxes that
+    were faces on the val split: a fifth at 0, half at 2.5, nine in ten at 6.
+    """
+    return 1 / (1 + np.exp(1.5 - 0.6 * weights))
 
 
 def with_companions(given: Path | None) -> tuple[Path, ...]:
