@@ -20,8 +20,9 @@ def main(
     """Write <reports>/<run>/report.html from what `make eval` measured; it needs no network to be read."""
     from scripts.scoring import evaluation, pages
     from scripts.support.files import replacing
+    from scripts.tfod import runs
 
-    saved = evaluation.read(reports / run)
+    saved = evaluation.read(runs.folder_of(reports, run))
     page = pages.report_with_extras(saved, models, mistakes, note)
     path = saved.folder / "report.html"
     with replacing(path) as beside:

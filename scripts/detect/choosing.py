@@ -13,6 +13,7 @@ from scripts.detect.faces import finder
 from scripts.support.errors import UserError
 from scripts.support.files import sha256
 from scripts.tfod import exported as models
+from scripts.tfod import runs
 
 NAMES = ("ssd", "two_stage", "rescored")
 """What DETECTOR= takes."""
@@ -85,7 +86,7 @@ def choose(choice: Choice, say: Callable[[str], None] = print) -> Chosen:
 
 
 def _ssd(choice: Choice) -> Chosen:
-    folder = choice.exported / choice.run
+    folder = runs.folder_of(choice.exported, choice.run)
     model = models.read(folder)
     about = {
         "run": model.run,
