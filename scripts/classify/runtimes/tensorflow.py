@@ -38,8 +38,8 @@ def load(model: ExportedClassifier, precision: str) -> Callable[[np.ndarray], np
         ) from None
 
     def run(batch: np.ndarray) -> np.ndarray:
-        # Not `loaded` alone: the signature lives only as long as what it was loaded with.
-        probabilities: np.ndarray = loaded.signatures["serving_default"](crops=tf.constant(batch))["probabilities"]
-        return probabilities.numpy()
+        outputs = loaded.signatures["serving_default"](crops=tf.constant(batch))
+        probabilities: np.ndarray = outputs["probabilities"].numpy()
+        return probabilities
 
     return run
