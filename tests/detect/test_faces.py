@@ -45,20 +45,24 @@ def opened(name: str, networks: Path) -> FaceFinder:
     return finder.load(name, finder.files_of(name, given))
 
 
+def sure(found: sv.Detections) -> sv.Detections:
+    """Those that are more than a guess."""
+    return found[np.asarray(found.confidence) >= 0.35]
+
+
 @pytest.mark.parametrize("name", finder.KINDS)
 def test_a_large_face_is_found_where_it_is(
     name: str, networks: Path, photograph: tuple[np.ndarray, tuple[float, ...]]
 ) -> None:
     image, face = photograph
     found = opened(name, networks)
-    # Alone, and where it is a tenth as large in a larger picture: each detector comes upon it at least once.
     upright, empty, again = found.find([image, np.full((60, 50, 3), 127, np.uint8), image])
     overlap = sv.box_iou_batch(np.array([face]), upright.xyxy)[0]
     assert overlap[0] > 0.5
     assert upright.confidence[0] > 0.7
     assert (np.diff(upright.confidence) <= 0).all()
     assert upright.xyxy.dtype == np.float32
-    assert len(empty) == 0
+    assert len(sure(empty)) == 0
     np.testing.assert_array_equal(again.xyxy, upright.xyxy)
     upside_down = found.find([np.ascontiguousarray(image[::-1])])[0]
     assert not (sv.box_iou_batch(np.array([face]), upside_down.xyxy) > 0.5).any()
@@ -67,7 +71,10 @@ def test_a_large_face_is_found_where_it_is(
 @pytest.mark.parametrize("name", finder.KINDS)
 def test_pictures_of_any_shape_are_looked_at(name: str, networks: Path) -> None:
     shapes = [(1, 1, 3), (1, 500, 3), (500, 2, 3), (5, 7, 3)]
-    assert [len(one) for one in opened(name, networks).find([np.zeros(shape, np.uint8) for shape in shapes])] == [0] * 4
+    found = opened(name, networks).find([np.zeros(shape, np.uint8) for shape in shapes])
+    assert [len(sure(one)) for one in found] == [0] * 4
+    for one, (height, width, _) in zip(found, shapes, strict=True):
+        assert (one.xyxy <= [width, height, width, height]).all()
 
 
 def test_small_faces_are_found_by_looking_closer(
@@ -79,7 +86,7 @@ def test_small_faces_are_found_by_looking_closer(
     crowd[100 : 100 + small.shape[0], 900 : 900 + small.shape[1]] = small
     for name, given, close in (("yunet", YUNET, 1200), ("res10", RES10, 1200)):
         files = finder.files_of(name, networks / given)
-        far, near = (finder.load(name, files, size).find([crowd])[0] for size in (300, close))
+        far, near = (sure(finder.load(name, files, size).find([crowd])[0]) for size in (300, close))
         assert len(far) == 0
         assert len(near) == 1
         x, y = near.xyxy[0].reshape(2, 2).mean(axis=0)
