@@ -95,6 +95,15 @@ infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 OUT= BLUR=0 SHOW=0 SECONDS=0.0
 infer: venv ## draw boxes on pictures, videos, what a camera or a stream shows
 	$(step)
 
+# Some shells export HOST, the machine's name: only one that make is given opens the page to others.
+ifeq ($(origin HOST),environment)
+HOST :=
+endif
+serve: VARIABLES = RUN=default THRESHOLD=0.5 DETECTOR=ssd FACES=yunet FACES_MODEL= FACES_SIZE=0 CLASSIFIER=classifier \
+    RUNTIME=auto PRECISION=auto HOST=127.0.0.1 PORT=7860 MAX_MB=20 TIMEOUT=30.0 EXPORTED=workspace/exported
+serve: venv-serve ## a page and an HTTP API that find faces in pictures and a camera, on this machine
+	$(step)
+
 demo: VARIABLES = WORKSPACE=workspace/demo COUNT=400 STEPS=1200 SEED=0
 demo: venv ## all of it on the sample data set, in a folder of its own
 	$(step)

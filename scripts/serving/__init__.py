@@ -1,0 +1,1 @@
+"""The page and the HTTP API: requests in, answers out, within limits."""

@@ -1,0 +1,79 @@
+"""A detector that needs no model, and a server with it: `python squares.py --megabytes 2`."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import supervision as sv
+from PIL import Image
+
+from scripts.dataset.label_map import LabelMap
+
+CLASSES = LabelMap(("with_mask", "without_mask", "mask_weared_incorrect"))
+
+COLORS = ((255, 0, 0), (0, 0, 255), (255, 0, 255))
+"""What is a face of each class: a rectangle of this colour, one at most of each."""
+
+SCORES = (0.9, 0.6, 0.3)
+
+ABOUT = {"run": "squares", "model": "squares", "steps": 7, "config_sha256": "0"}
+
+BREAKS = 77
+"""A picture of this width breaks the detector."""
+
+
+class Squares:
+    """Finds rectangles of the `COLORS`."""
+
+    name = "squares fp32"
+    label_map = CLASSES
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: np.ndarray) -> sv.Detections:
+        if image.shape[1] == BREAKS:
+            raise RuntimeError("the detector broke")
+        boxes, ids = [], []
+        for class_id, color in enumerate(COLORS, 1):
+            ys, xs = np.nonzero((np.abs(image.astype(int) - color) < 60).all(axis=2))
+            if len(xs) > 20:
+                boxes.append((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
+                ids.append(class_id)
+        return sv.Detections(
+            xyxy=np.array(boxes, np.float32).reshape(-1, 4),
+            confidence=np.array([SCORES[i - 1] for i in ids], np.float32),
+            class_id=np.array(ids, int),
+            data={"class_name": np.array([CLASSES.name_of(i) for i in ids], dtype=str)},
+        )
+
+
+def picture(width: int = 200, height: int = 150, classes: Sequence[int] = (1, 2, 3)) -> np.ndarray:
+    """A grey picture with a square of 20 pixels for each class, from x = 10, 40, 70 and y = 10 on."""
+    image = np.full((height, width, 3), 127, np.uint8)
+    for class_id in classes:
+        image[10:30, 30 * class_id - 20 : 30 * class_id] = COLORS[class_id - 1]
+    return image
+
+
+def encoded(image: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+    """A picture's file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    from scripts.serving import server
+    from scripts.serving.service import Limits
+    from scripts.support import command
+    from scripts.support.errors import UserError
+
+    def missing() -> Squares:
+        raise UserError("another: is not installed.")
+
+    def main(host: str = "127.0.0.1", megabytes: int = 2, seconds: float = 30.0) -> None:
+        openers = {"auto": Squares, "squares": Squares, "missing": missing}
+        server.serve(openers, ABOUT, server.Address(host, 0), Limits(megabytes, seconds), 0.5)
+
+    command.run(main)
