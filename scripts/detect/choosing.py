@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.classify import exported as classifiers
+from scripts.classify.exported import ExportedClassifier
 from scripts.dataset.label_map import LabelMap
 from scripts.detect import detector as detectors
 from scripts.detect.detector import Detector
@@ -104,7 +105,7 @@ def _ssd(choice: Choice) -> Chosen:
 
 
 def _rescored(choice: Choice) -> Chosen:
-    ssd, classifier = _ssd(choice), classifiers.read(choice.exported / choice.classifier)
+    ssd, classifier = _ssd(choice), _classifier(choice)
     if classifier.label_map != ssd.label_map:
         raise UserError(
             f"{classifier.folder}: its classes are {', '.join(classifier.label_map.names)}; those of "
@@ -126,7 +127,7 @@ def _rescored(choice: Choice) -> Chosen:
 def _ssd_and_classifier(choice: Choice) -> Chosen:
     if choice.faces_model is not None or choice.faces_size:
         raise UserError("FACES=ssd is the exported detector of RUN=: leave FACES_MODEL and FACES_SIZE out.")
-    ssd, classifier = _ssd(choice), classifiers.read(choice.exported / choice.classifier)
+    ssd, classifier = _ssd(choice), _classifier(choice)
 
     def load() -> Detector:
         from scripts.detect.faces.as_faces import DetectorFaces
@@ -143,7 +144,7 @@ def _ssd_and_classifier(choice: Choice) -> Chosen:
 
 
 def _faces_and_classifier(choice: Choice, say: Callable[[str], None]) -> Chosen:
-    classifier = classifiers.read(choice.exported / choice.classifier)
+    classifier = _classifier(choice)
     files = finder.files_of(choice.faces, choice.faces_model, choice.pretrained, say=say)
     size = choice.faces_size or finder.KINDS[choice.faces].size
 
@@ -166,17 +167,21 @@ def _faces_and_classifier(choice: Choice, say: Callable[[str], None]) -> Chosen:
     return Chosen(name, classifier.label_map, about, load)
 
 
+def _classifier(choice: Choice) -> ExportedClassifier:
+    return classifiers.read(runs.folder_of(choice.exported, choice.classifier))
+
+
 def _open_classifier(choice: Choice) -> Any:
     from scripts.classify.classifier import RUNTIMES, open_classifier
 
     # What names the detector's runtime may be nothing that the classifier was exported for.
     known = choice.runtime in (*RUNTIMES, "auto") or (choice.detector == "two_stage" and choice.faces != "ssd")
     runtime, precision = (choice.runtime, choice.precision) if known else ("auto", "auto")
-    return open_classifier(choice.exported / choice.classifier, runtime, precision)
+    return open_classifier(_classifier(choice).folder, runtime, precision)
 
 
 def _about_classifier(choice: Choice) -> dict[str, Any]:
-    classifier = classifiers.read(choice.exported / choice.classifier)
+    classifier = _classifier(choice)
     weights = sorted((classifier.saved_model / "variables").glob("*"))
     return {
         "run": choice.classifier,

@@ -130,6 +130,8 @@ def test_what_cannot_be_chosen_is_one_line_each(steps, tmp_path):
     assert "FACES=eyes: must be one of yunet, res10, haar, ssd" in said(detector="two_stage", faces="eyes")
     assert "other: no exported classifier" in said(detector="two_stage", classifier="other", faces="haar")
     assert "other: no exported classifier" in said(detector="rescored", classifier="other")
+    for name in ("", "..", "../../classifier"):
+        assert "a run's name is the name of one folder" in said(detector="rescored", classifier=name)
     assert "other: no exported model" in said(detector="rescored", run="other")
     assert "gone.onnx: no such file" in said(detector="two_stage", faces_model=tmp_path / "gone.onnx")
     assert "leave FACES_MODEL" in said(detector="two_stage", faces="ssd", faces_size=100)
