@@ -15,6 +15,7 @@ from scripts.classify.figures import Figures
 from scripts.classify.network import build
 from scripts.classify.runtimes import openvino, tensorflow
 from scripts.classify.training import Settings
+from scripts.support import telemetry
 from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder
 
@@ -127,6 +128,7 @@ def _probabilities(classifier: ExportedClassifier, faces: Faces) -> np.ndarray:
 
 def _write_openvino(classifier: ExportedClassifier, faces: Faces, expected: np.ndarray) -> float:
     """Convert the SavedModel; give how far the probabilities on these faces are apart at most."""
+    telemetry.refuse()
     import openvino as ov
 
     converted = ov.convert_model(str(classifier.saved_model))

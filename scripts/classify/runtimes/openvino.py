@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.classify.exported import ExportedClassifier
+from scripts.support import telemetry
 from scripts.support.errors import UserError
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -26,6 +27,7 @@ def load(model: ExportedClassifier, precision: str, folder: Path | None = None) 
         UserError: OpenVINO is not installed, or the classifier was not exported for it.
     """
     again = f"`make classifier RUN={model.folder.name}` exports it again."
+    telemetry.refuse()
     try:
         import openvino as ov
     except ImportError as error:
