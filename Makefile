@@ -9,6 +9,11 @@ SHELL := /bin/sh
 .SUFFIXES:
 .NOTPARALLEL:
 
+# The groups of packages that FORMATS=onnx,int8 needs (openvino where nothing is said), for a prerequisite below.
+comma := ,
+formats = $(if $(value FORMATS),$(subst $(comma), ,$(value FORMATS)),openvino)
+groups_of_formats = $(sort $(filter openvino onnx tflite int8,$(formats)) $(if $(filter int8,$(formats)),openvino))
+
 SWITCHES := BLUR DRY FRESH SHOW STRICT VOC
 PYTHON_OF_VENV := .venv/bin/python
 
@@ -79,7 +84,7 @@ runs: venv ## list the runs: steps, best mAP, size, date
 
 export: VARIABLES = RUN=default CKPT=best FORMATS= ANNOTATIONS=annotations MODELS=workspace/models \
     EXPORTED=workspace/exported
-export: venv$(if $(filter saved_model,$(value FORMATS)),,-openvino) ## write the run's model, ready for use
+export: venv $(patsubst %,venv-%,$(groups_of_formats)) ## write the run's model, ready for use
 	$(step)
 
 classifier: VARIABLES = RUN=classifier ANNOTATIONS=annotations DATASET= CLASSES=configs/classes.txt SPLIT=70,15,15 \

@@ -140,6 +140,16 @@ def test_a_switch_is_given_as_one(project: Path, value: str, expected: list[str]
     assert json.loads(make(project, "train", f"FRESH={value}").stdout) == ["-m", "scripts.train", *expected]
 
 
+@pytest.mark.parametrize(
+    ("formats", "groups"),
+    [("", "openvino"), ("saved_model", ""), ("onnx,tflite", "onnx tflite"), ("saved_model, int8", "int8 openvino")],
+)
+def test_the_formats_say_which_packages_are_installed(project: Path, formats: str, groups: str) -> None:
+    done = make(project, "-n", "export", f"FORMATS={formats}")
+    wanted = re.findall(r"setup.sh --quiet base (\w+)", done.stdout)
+    assert (done.returncode, wanted) == (0, groups.split())
+
+
 def test_a_failing_step_fails_the_target(project: Path) -> None:
     (project / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 2\n")
     assert make(project, "infer", "IMG=x").returncode == 2

@@ -1,11 +1,11 @@
-"""The SavedModel -> other formats, each beside it in the exported model's folder, each checked against it."""
+"""The exported model -> other formats, each beside it in its folder, each checked against the SavedModel."""
 
 import contextlib
 import dataclasses
+import importlib
 import importlib.util
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,48 +14,52 @@ from scripts.dataset import sample, truth
 from scripts.detect import agreement
 from scripts.detect.agreement import Agreement
 from scripts.detect.detector import Detector
-from scripts.detect.runtimes import openvino, tensorflow
+from scripts.detect.runtimes import tensorflow
 from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder, write_json
 from scripts.support.provenance import made_by
 from scripts.tfod.exported import ExportedModel
 
+FORMATS = {
+    "openvino": ("openvino",),
+    "onnx": ("tf2onnx", "onnxruntime"),
+    "tflite": ("ai_edge_litert",),
+}
+"""The packages that each format needs. Its name is that of its folder, and of the modules of `formats` and `runtimes`
+that write and load it."""
 
-def _to_openvino(model: ExportedModel, folder: Path) -> None:
-    import openvino as ov
-
-    converted = ov.convert_model(str(model.saved_model))
-    # It would store float32 weights as float16.
-    ov.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-
-
-@dataclass(frozen=True)
-class Format:
-    """How a format is written into a folder, and how it is loaded from there."""
-
-    write: Callable[[ExportedModel, Path], None]
-    load: Callable[[ExportedModel, str, Path], Detector]
-
-
-FORMATS = {"openvino": Format(_to_openvino, openvino.load)}
-"""The formats by name, which is that of the package, of the runtime and of the folder."""
+INT8 = "int8"
+"""The quantised form of the OpenVINO format, which is not the same model and so not checked like these."""
 
 
 def choose(formats: str) -> list[str]:
-    """The formats besides the SavedModel in a list such as `saved_model,openvino`; "" means those that are installed.
+    """The formats besides the SavedModel in a list such as `saved_model,openvino`.
+
+    Args:
+        formats: The list; "" means OpenVINO if it is installed.
+
+    Returns:
+        Names of `FORMATS`, and `INT8` last, if it was wanted; OpenVINO, which that needs, is then among them too.
 
     Raises:
-        UserError: An unknown format, or one whose package is not installed.
+        UserError: An unknown format, or one whose packages are not installed.
     """
     if not formats:
-        return [name for name in FORMATS if importlib.util.find_spec(name) is not None]
-    wanted = [name for name in dict.fromkeys(formats.replace(" ", "").split(",")) if name not in ("", "saved_model")]
+        return ["openvino"] if not _missing("openvino") else []
+    wanted = list(dict.fromkeys(filter(None, formats.replace(" ", "").split(","))))
     for name in wanted:
-        if name not in FORMATS:
-            raise UserError(f"FORMATS={formats}: {name} must be one of saved_model, {', '.join(FORMATS)}.")
-        if importlib.util.find_spec(name) is None:
-            raise UserError(f"FORMATS={formats}: the package {name} is not installed.")
-    return wanted
+        if name not in ("saved_model", *FORMATS, INT8):
+            raise UserError(f"FORMATS={formats}: {name} must be one of saved_model, {', '.join(FORMATS)}, {INT8}.")
+        if missing := _missing(name):
+            needs = ", ".join(missing)
+            raise UserError(f"FORMATS={formats}: {name} needs {needs}, not installed; `make export` installs it.")
+    chosen = [name for name in FORMATS if name in wanted or (name == "openvino" and INT8 in wanted)]
+    return chosen + [INT8] * (INT8 in wanted)
+
+
+def _missing(name: str) -> list[str]:
+    packages = {**FORMATS, INT8: (*FORMATS["openvino"], "nncf")}.get(name, ())
+    return [package for package in packages if importlib.util.find_spec(package) is None]
 
 
 def convert(model: ExportedModel, name: str, pictures: Sequence[np.ndarray]) -> Agreement:
@@ -71,14 +75,20 @@ def convert(model: ExportedModel, name: str, pictures: Sequence[np.ndarray]) -> 
     """
     target = model.folder / name
     with replacing_folder(target) as beside:
-        FORMATS[name].write(model, beside)
-        found = FORMATS[name].load(model, "fp32", beside).detect(pictures)
+        importlib.import_module(f"scripts.detect.formats.{name}").write(model, beside)
+        found = load(model, name, beside).detect(pictures)
         result = agreement.compare(tensorflow.load(model, "fp32").detect(pictures), found)
         if not result.good:
             raise UserError(f"{target}: finds something else than the SavedModel ({result}), so it is not kept.")
         made = made_by("export", format=name)
         write_json(beside / "agreement.json", dataclasses.asdict(result) | {"made": made})
     return result
+
+
+def load(model: ExportedModel, name: str, folder: Path) -> Detector:
+    """Load a format from a folder that may be another than the one it will be in."""
+    detector: Detector = importlib.import_module(f"scripts.detect.runtimes.{name}").load(model, "fp32", folder)
+    return detector
 
 
 def pictures_to_compare(annotations: Path, count: int = 8) -> list[np.ndarray]:

@@ -1,9 +1,28 @@
 """From the arrays that models give to supervision's `Detections`."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import supervision as sv
 
 from scripts.dataset.label_map import LabelMap
+
+NAMES = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+"""The outputs of the API's models that `from_first` reads."""
+
+
+def from_first(outputs: Mapping[str, np.ndarray], image: np.ndarray, label_map: LabelMap) -> sv.Detections:
+    """Make the `Detections` of the first, and only, picture of a batch.
+
+    Args:
+        outputs: The model's outputs by name, `NAMES` among them, each with the batch as its first axis. The arrays may
+            be longer than there are detections, which `num_detections` says.
+        image: The picture, of shape (height, width, 3).
+        label_map: The classes.
+    """
+    count = int(outputs["num_detections"][0])
+    boxes, scores, class_ids = (np.asarray(outputs[name][0])[:count] for name in NAMES[:3])
+    return to_detections(boxes, scores, class_ids, image.shape[0], image.shape[1], label_map)
 
 
 def to_detections(

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def export(source: Source, target: Path) -> ExportedModel:
         wanted = model.postprocess(*_predict(model, picture))
         _refuse_not_finite(source.checkpoint, wanted)
 
-        with _without_warnings():
+        with without_warnings():
             exporter_lib_v2.export_inference_graph("image_tensor", config, str(Path(checkpoint).parent), str(beside))
         _check(beside / "saved_model", picture, wanted)
 
@@ -119,6 +119,41 @@ def export(source: Source, target: Path) -> ExportedModel:
     return dataclasses.replace(model_json, folder=target)
 
 
+def detection_function(model: ExportedModel, names: Sequence[str]) -> tuple[Any, Any]:
+    """An exported model's checkpoint as a TensorFlow function without the SavedModel's loop over the batch.
+
+    Args:
+        model: The exported model.
+        names: Which of the outputs it gives, as the SavedModel's.
+
+    Returns:
+        The concrete function, from `input_tensor`, uint8 of shape (1, height, width, 3) and of any size, to the outputs
+        by name; and the object that owns its variables.
+    """
+    from scripts.tfod import compat
+
+    compat.install()
+    import tensorflow as tf
+    from object_detection.builders import model_builder
+
+    config = pipeline_config.read(model.folder / "pipeline.config")
+    owner = tf.Module()
+    owner.model = model_builder.build(config.model, is_training=False)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8, name="input_tensor")])
+    def detect(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        prepared, shapes = owner.model.preprocess(tf.cast(image, tf.float32))
+        outputs = owner.model.postprocess(owner.model.predict(prepared, shapes), shapes)
+        return {name: outputs[name] + int(name == "detection_classes") for name in names}
+
+    function = detect.get_concrete_function()
+    prefix = tf.train.latest_checkpoint(str(model.folder / "checkpoint"))
+    if prefix is None:
+        raise UserError(f"{model.folder / 'checkpoint'}: no checkpoint in it. Run `make export` again.")
+    tf.train.Checkpoint(model=owner.model).restore(prefix).assert_existing_objects_matched().expect_partial()
+    return function, owner
+
+
 def _copy(checkpoint: Path, folder: Path) -> str:
     """Copy a checkpoint to a folder of its own, and return its prefix there.
 
@@ -133,7 +168,7 @@ def _copy(checkpoint: Path, folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Drop TensorFlow's warnings: saving says of every layer that Keras could not rebuild it, which nobody asks of it.
 
     What matters in them is looked at by `_check`.

@@ -1,4 +1,4 @@
-import dataclasses
+import os
 import shutil
 import subprocess
 import sys
@@ -12,20 +12,27 @@ from scripts.detect.detector import open_detector
 from scripts.detect.runtimes import tensorflow
 from scripts.support import hardware
 from scripts.support.errors import UserError
+from scripts.support.files import write_json
 from scripts.tfod import exported
+
+FORMATS = ["openvino", "onnx", "tflite"]
+FILES = {"openvino": "model.xml", "onnx": "model.onnx", "tflite": "model.tflite"}
 
 
 def test_formats_are_chosen_by_name() -> None:
     assert converting.choose("saved_model") == []
-    with pytest.raises(UserError, match="tensorrt must be one of saved_model, openvino"):
+    assert converting.choose("tflite, onnx,saved_model,onnx") == ["onnx", "tflite"]
+    assert converting.choose("int8") == ["openvino", "int8"]
+    with pytest.raises(UserError, match="tensorrt must be one of saved_model, openvino, onnx, tflite, int8"):
         converting.choose("saved_model,tensorrt")
 
 
 def test_a_format_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converting.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(converting.importlib.util, "find_spec", lambda name: None if name == "openvino" else name)
     assert converting.choose("") == []
-    with pytest.raises(UserError, match="the package openvino is not installed"):
-        converting.choose("openvino")
+    for wanted in ("openvino", "int8"):
+        with pytest.raises(UserError, match=f"{wanted} needs openvino, not installed"):
+            converting.choose(wanted)
 
 
 def test_there_are_always_pictures_to_compare(tmp_path: Path) -> None:
@@ -34,50 +41,93 @@ def test_there_are_always_pictures_to_compare(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def in_openvino(tiny_exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed (dependency group export)")
-    folder = tmp_path_factory.mktemp("openvino") / "tiny"
+def in_formats(tiny_exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for packages in converting.FORMATS.values():
+        for package in packages:
+            pytest.importorskip(
+                package, reason=f"{package} is not installed (dependency groups openvino, onnx, tflite)"
+            )
+    folder = tmp_path_factory.mktemp("formats") / "tiny"
     shutil.copytree(tiny_exported, folder, ignore=shutil.ignore_patterns("openvino"))
-    result = converting.convert(exported.read(folder), "openvino", converting.pictures_to_compare(folder, count=3))
-    assert result.good and result.images == 3
+    for name in FORMATS:
+        result = converting.convert(exported.read(folder), name, converting.pictures_to_compare(folder, count=3))
+        assert result.good and result.images == 3
+        assert {path.name for path in (folder / name).iterdir()} == {
+            "agreement.json",
+            FILES[name],
+            *(["model.bin"] if name == "openvino" else []),
+        }
     return folder
 
 
-def test_openvino_finds_what_the_saved_model_finds(in_openvino: Path) -> None:
-    assert {path.name for path in (in_openvino / "openvino").iterdir()} == {"model.xml", "model.bin", "agreement.json"}
+def test_every_format_finds_what_the_saved_model_finds(in_formats: Path) -> None:
     pictures = [np.random.default_rng(i).integers(0, 256, (90 + i, 160, 3), np.uint8) for i in range(3)]
-    ours = open_detector(in_openvino, "openvino", "fp32")
-    assert ours.name == "openvino fp32"
-    for one, two in zip(ours.detect(pictures), open_detector(in_openvino, "tensorflow").detect(pictures), strict=True):
-        np.testing.assert_allclose(one.confidence, two.confidence, atol=1e-4)
-        assert len(one) > 0
+    expected = open_detector(in_formats, "tensorflow").detect(pictures)
+    for name in FORMATS:
+        ours = open_detector(in_formats, name, "fp32")
+        assert ours.name == f"{name} fp32"
+        for one, two in zip(ours.detect(pictures), expected, strict=True):
+            assert len(one) == len(two) > 0
+            np.testing.assert_allclose(one.confidence, two.confidence, atol=1e-4)
+            np.testing.assert_allclose(np.sort(one.xyxy, axis=0), np.sort(two.xyxy, axis=0), atol=0.05)
 
 
-def test_auto_takes_openvino_in_the_processors_precision(in_openvino: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_pictures_at_once_are_found_as_one_by_one(in_formats: Path) -> None:
+    detector = open_detector(in_formats, "openvino", "fp32")
+    pictures = [np.random.default_rng(i).integers(0, 256, (90, 120 + 7 * i, 3), np.uint8) for i in range(5)]
+    assert detector.detect([]) == []
+    for picture, together in zip(pictures, detector.detect(pictures), strict=True):
+        (alone,) = detector.detect([picture])
+        np.testing.assert_array_equal(alone.xyxy, together.xyxy)
+        np.testing.assert_array_equal(alone.confidence, together.confidence)
+
+
+def test_auto_takes_openvino_in_the_processors_precision(
+    in_formats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for has_bf16, name in ((True, "openvino bf16"), (False, "openvino fp32")):
         monkeypatch.setattr(hardware, "cpu_has_bf16", lambda has_bf16=has_bf16: has_bf16)
-        assert open_detector(in_openvino).name == name
+        assert open_detector(in_formats).name == name
+    monkeypatch.setattr(hardware, "cpu_has_bf16", lambda: True)
+    folder = tmp_path / "tiny"
+    shutil.copytree(in_formats, folder)
+    write_json(folder / "openvino" / "bf16.json", {"allowed": False})
+    assert open_detector(folder).name == "openvino fp32"
+    assert open_detector(folder, precision="bf16").name == "openvino bf16"
+    shutil.rmtree(folder / "openvino")
+    assert open_detector(folder).name == "onnx fp32"
+    with pytest.raises(UserError, match=r"PRECISION=int8: with onnx it must be one of auto, fp32\."):
+        open_detector(folder, "onnx", "int8")
 
 
-def test_openvino_needs_no_tensorflow(in_openvino: Path) -> None:
+@pytest.mark.parametrize("runtime", FORMATS)
+def test_a_format_runs_without_tensorflow(in_formats: Path, tmp_path: Path, runtime: str) -> None:
     code = (
         "import sys, numpy; from pathlib import Path; from scripts.detect.detector import open_detector;"
-        "d = open_detector(Path(sys.argv[1])); print(len(d.detect([numpy.zeros((50, 60, 3), numpy.uint8)])));"
-        "print('tensorflow' in sys.modules)"
+        "d = open_detector(Path(sys.argv[1]), sys.argv[2]);"
+        "print(len(d.detect([numpy.zeros((50, 60, 3), numpy.uint8)])) > 0);"
+        "print(sorted({'tensorflow', 'openvino', 'onnxruntime', 'ai_edge_litert'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(in_openvino)], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "False"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(in_formats), runtime],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
+    package = {"onnx": "onnxruntime", "tflite": "ai_edge_litert"}.get(runtime, runtime)
+    assert done.stdout.splitlines() == ["True", f"['{package}']"]
+    assert not (tmp_path / "intel").exists()
 
 
-def test_a_format_that_finds_something_else_is_not_kept(in_openvino: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = exported.read(in_openvino)
-    before = (in_openvino / "openvino" / "agreement.json").read_bytes()
-    shifted = dataclasses.replace(converting.FORMATS["openvino"], load=lambda *_: Shifted(model))
-    monkeypatch.setitem(converting.FORMATS, "openvino", shifted)
+def test_a_format_that_finds_something_else_is_not_kept(in_formats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = exported.read(in_formats)
+    before = (in_formats / "openvino" / "agreement.json").read_bytes()
+    monkeypatch.setattr(converting, "load", lambda *_: Shifted(model))
     with pytest.raises(UserError, match="finds something else than the SavedModel"):
-        converting.convert(model, "openvino", converting.pictures_to_compare(in_openvino, count=1))
-    assert (in_openvino / "openvino" / "agreement.json").read_bytes() == before
-    assert len(list(in_openvino.glob(".openvino*"))) == 0
+        converting.convert(model, "openvino", converting.pictures_to_compare(in_formats, count=1))
+    assert (in_formats / "openvino" / "agreement.json").read_bytes() == before
+    assert len(list(in_formats.glob(".openvino*"))) == 0
 
 
 class Shifted:
@@ -94,12 +144,32 @@ class Shifted:
 
 
 @pytest.mark.parametrize("content", [None, b"<net/>"])
-def test_openvino_files_that_are_missing_or_broken_are_named(
-    in_openvino: Path, tmp_path: Path, content: bytes | None
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_that_are_missing_or_broken_are_named(
+    tiny_exported: Path, tmp_path: Path, name: str, content: bytes | None
 ) -> None:
-    shutil.copy(in_openvino / "model.json", tmp_path)
+    pytest.importorskip(converting.FORMATS[name][-1], reason=f"the runtime of {name} is not installed")
+    shutil.copy(tiny_exported / "model.json", tmp_path)
     if content is not None:
-        (tmp_path / "openvino").mkdir()
-        (tmp_path / "openvino" / "model.xml").write_bytes(content)
-    with pytest.raises(UserError, match=r"model\.xml: (no such file|cannot be loaded)"):
-        open_detector(tmp_path, "openvino")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FILES[name]).write_bytes(content)
+    what = "no such file" if content is None else "cannot be loaded"
+    with pytest.raises(UserError, match=rf"{FILES[name]}: {what}"):
+        open_detector(tmp_path, name)
+
+
+def test_nothing_is_told_about_the_use_of_openvino(tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="NNCF is not installed (dependency group int8)")
+    code = (
+        "from scripts.support import telemetry; telemetry.refuse();"
+        "import sys, nncf, openvino.tools.ovc.utils;"
+        "print([name for name, module in sys.modules.items() if 'openvino_telemetry' in name and module])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
+    assert done.stdout.split() == ["[]"] and not (tmp_path / "intel").exists()

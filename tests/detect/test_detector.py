@@ -51,7 +51,7 @@ def test_saved_model_gives_what_its_signature_gives(tiny_exported: Path) -> None
 def test_what_cannot_be_opened_is_named(tiny_exported: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no exported model"):
         open_detector(tmp_path)
-    with pytest.raises(UserError, match="RUNTIME=warp: must be one of auto, openvino, tensorflow"):
+    with pytest.raises(UserError, match="RUNTIME=warp: must be one of auto, openvino, onnx, tflite, tensorflow"):
         open_detector(tiny_exported, "warp")
     with pytest.raises(UserError, match="PRECISION=int3: with tensorflow it must be one of auto, fp32, bf16"):
         open_detector(tiny_exported, "tensorflow", "int3")

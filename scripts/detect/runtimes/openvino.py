@@ -9,16 +9,18 @@ import numpy as np
 import supervision as sv
 
 from scripts.dataset.label_map import LabelMap
-from scripts.detect.outputs import to_detections
+from scripts.detect.outputs import NAMES, from_first
+from scripts.support import hardware, telemetry
 from scripts.support.errors import UserError
 from scripts.tfod.exported import ExportedModel
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+REQUESTS = 2
+"""Pictures under way at once: while one is computed, another's is handed over or its boxes are taken out."""
 
 
 @dataclass(frozen=True)
 class OpenVinoDetector:
-    """A `Detector` that runs a model converted to OpenVINO, one picture at a time."""
+    """A `Detector` that runs a model converted to OpenVINO."""
 
     name: str
     label_map: LabelMap
@@ -26,15 +28,23 @@ class OpenVinoDetector:
 
     def detect(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
         """See `Detector.detect`."""
-        # A request of its own, so that threads can call this at the same time.
-        request = self.compiled.create_infer_request()
-        return [self._detect(request, image) for image in images]
+        # Requests of its own, so that threads can call this at the same time.
+        requests = [self.compiled.create_infer_request() for _ in images[:REQUESTS]]
+        found = []
+        for i, image in enumerate(images[:REQUESTS]):
+            _start(requests[i], image)
+        for i, image in enumerate(images):
+            request = requests[i % REQUESTS]
+            request.wait()
+            outputs = {name: request.get_tensor(name).data for name in NAMES}
+            found.append(from_first(outputs, image, self.label_map))
+            if i + REQUESTS < len(images):
+                _start(request, images[i + REQUESTS])
+        return found
 
-    def _detect(self, request: Any, image: np.ndarray) -> sv.Detections:
-        outputs = request.infer({"input_tensor": np.ascontiguousarray(image[np.newaxis])})
-        count = int(outputs["num_detections"][0])
-        boxes, scores, classes = (outputs[f"detection_{name}"][0, :count] for name in ("boxes", "scores", "classes"))
-        return to_detections(boxes, scores, classes, image.shape[0], image.shape[1], self.label_map)
+
+def _start(request: Any, image: np.ndarray) -> None:
+    request.start_async({"input_tensor": np.ascontiguousarray(image[np.newaxis])})
 
 
 def load(model: ExportedModel, precision: str, folder: Path | None = None) -> OpenVinoDetector:
@@ -42,20 +52,24 @@ def load(model: ExportedModel, precision: str, folder: Path | None = None) -> Op
 
     Args:
         model: The exported model.
-        precision: `fp32` or `bf16`; on a processor without bfloat16 the latter is slower.
+        precision: `fp32`; `bf16`, which is slower on a processor without bfloat16; or `int8`, which is a form of its
+            own, and computes what is not quantised in it in bf16 where the processor has that.
         folder: Where `model.xml` is, if it is not in the exported model's folder.
 
     Raises:
         UserError: OpenVINO is not installed, or the model was not exported for it.
     """
+    telemetry.refuse()
     try:
         import openvino as ov
     except ImportError as error:
         raise UserError(f"OpenVINO cannot be loaded ({error}). RUNTIME=tensorflow does without it.") from None
-    path = (folder or model.openvino) / "model.xml"
+    form = "int8" if precision == "int8" else "openvino"
+    path = (folder or model.folder / form) / "model.xml"
     if not path.is_file():
-        raise UserError(f"{path}: no such file. `make export RUN={model.folder.name} FORMATS=openvino` writes it.")
-    options = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        raise UserError(f"{path}: no such file. `make export RUN={model.folder.name} FORMATS={form}` writes it.")
+    in_bf16 = precision == "bf16" or (precision == "int8" and hardware.cpu_has_bf16())
+    options = {"INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32", "PERFORMANCE_HINT": "LATENCY"}
     try:
         compiled = ov.Core().compile_model(path, "CPU", options)
     except RuntimeError as error:

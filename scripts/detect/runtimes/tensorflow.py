@@ -9,7 +9,7 @@ import numpy as np
 import supervision as sv
 
 from scripts.dataset.label_map import LabelMap
-from scripts.detect.outputs import to_detections
+from scripts.detect.outputs import from_first
 from scripts.support.errors import UserError
 from scripts.tfod import compat
 from scripts.tfod.exported import ExportedModel
@@ -33,12 +33,7 @@ class TensorFlowDetector:
 
         with _rewriting_to_bf16(self.in_bf16):
             outputs = self.saved_model.signatures["serving_default"](input_tensor=tf.constant(image[np.newaxis]))
-        # The arrays always have the same length; only so many rows are detections.
-        count = int(outputs["num_detections"][0])
-        boxes, scores, classes = (
-            outputs[f"detection_{name}"][0, :count].numpy() for name in ("boxes", "scores", "classes")
-        )
-        return to_detections(boxes, scores, classes, image.shape[0], image.shape[1], self.label_map)
+        return from_first(outputs, image, self.label_map)
 
 
 def load(model: ExportedModel, precision: str) -> TensorFlowDetector:

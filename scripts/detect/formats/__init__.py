@@ -1,0 +1,1 @@
+"""What writes the exported model in other formats: one module each, with a function `write`."""
