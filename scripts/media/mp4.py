@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import cv2  # noqa: F401  # before av: the other way round OpenCV's windows hang on Linux
+
+# isort: split
 import av
 import numpy as np
 from PIL import Image, ImageOps

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2  # noqa: F401  # before av: the other way round OpenCV's windows hang on Linux
+
+# isort: split
 import av
 import numpy as np
 

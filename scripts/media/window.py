@@ -38,24 +38,26 @@ def check(found: Sequence[Picture] | Footage) -> None:
 
 
 class Window:
-    """A window. To be used from the main thread only, as macOS wants it."""
+    """A window that opens with its first image. To be used from the main thread only, as macOS wants it."""
 
     def __init__(self, title: str) -> None:
         self._title = title
-        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-        self._sized = False
+        self._open = False
 
     def show(self, image: np.ndarray) -> None:
         """Show an RGB image."""
-        if not self._sized:
+        if not self._open:
+            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             height, width = image.shape[:2]
             scale = min(1.0, 1280 / width, 720 / height)
             cv2.resizeWindow(self._title, round(width * scale), round(height * scale))
-            self._sized = True
+            self._open = True
         cv2.imshow(self._title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def closed(self) -> bool:
         """Whether someone closed it, or pressed q or Escape. To be asked often: it lets the window live."""
+        if not self._open:
+            return False
         key = cv2.waitKey(1) & 0xFF
         return key in (ord("q"), _ESCAPE) or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
 

@@ -1,0 +1,48 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.media import window
+from scripts.media.footage import Footage, Frame, Say, Stopped
+from scripts.media.images import Picture
+from scripts.support.errors import UserError
+
+
+def nothing(stopped: Stopped, say: Say) -> Iterator[Frame]:
+    yield from ()
+
+
+CAMERA = Footage("a camera", "a", live=True, frames=nothing)
+
+
+def test_no_display_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match="SHOW=1: there is no display here"):
+        window.check(CAMERA)
+
+
+def test_a_display_that_is_not_there_ends_another_process_than_this(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "_PROBE", "import sys, os; print('could not connect', file=sys.stderr); os.abort()")
+    monkeypatch.setenv("DISPLAY", ":4711")
+    with pytest.raises(UserError, match=r"no window can be opened \(could not connect\)"):
+        window.check(CAMERA)
+
+
+def test_pictures_are_not_shown() -> None:
+    with pytest.raises(UserError, match="SHOW=1 is for videos"):
+        window.check([Picture(Path("a.jpg"), Path("a.jpg"))])
+
+
+@pytest.mark.parametrize("module", ["recordings", "mp4"])
+def test_opencv_is_loaded_before_pyav(module: str) -> None:
+    """Each brings libraries of X11: with PyAV's loaded first, OpenCV's first window never opens."""
+    code = (
+        f"import sys, scripts.media.{module}; names = list(sys.modules); print(names.index('cv2') < names.index('av'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
