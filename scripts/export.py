@@ -40,8 +40,9 @@ def main(
     trained = "" if model.steps is None else f", {model.steps} steps"
     print(f"{model.saved_model}: {model.model}{trained}, input {model.width} x {model.height}, checked against it")
     pictures = converting.pictures_to_compare(annotations) if others else []
+    expected = converting.found_by_saved_model(model, pictures) if others else []
     for name in filter(converting.FORMATS.get, others):
-        result = converting.convert(model, name, pictures)
+        result = converting.convert(model, name, pictures, expected)
         print(f"{model.folder / name}: the same as the SavedModel: {result}", flush=True)
     lowering.after_export(model, others, annotations, say=partial(print, flush=True))
 

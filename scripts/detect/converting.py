@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder, write_json
 from scripts.support.provenance import made_by
 from scripts.tfod.exported import ExportedModel
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 FORMATS = {
     "openvino": ("openvino",),
@@ -62,13 +66,21 @@ def _missing(name: str) -> list[str]:
     return [package for package in packages if importlib.util.find_spec(package) is None]
 
 
-def convert(model: ExportedModel, name: str, pictures: Sequence[np.ndarray]) -> Agreement:
+def found_by_saved_model(model: ExportedModel, pictures: Sequence[np.ndarray]) -> "list[sv.Detections]":
+    """What the formats are held against, in `convert`."""
+    return tensorflow.load(model, "fp32").detect(pictures)
+
+
+def convert(
+    model: ExportedModel, name: str, pictures: Sequence[np.ndarray], expected: "Sequence[sv.Detections]"
+) -> Agreement:
     """Write a format of an exported model, whole or not at all, and compare what it finds with the SavedModel.
 
     Args:
         model: The exported model.
         name: One of `FORMATS`.
         pictures: To compare on, RGB uint8 arrays of shape (height, width, 3).
+        expected: What the SavedModel finds on them.
 
     Raises:
         UserError: They do not find the same; nothing is written then.
@@ -77,7 +89,7 @@ def convert(model: ExportedModel, name: str, pictures: Sequence[np.ndarray]) -> 
     with replacing_folder(target) as beside:
         importlib.import_module(f"scripts.detect.formats.{name}").write(model, beside)
         found = load(model, name, beside).detect(pictures)
-        result = agreement.compare(tensorflow.load(model, "fp32").detect(pictures), found)
+        result = agreement.compare(expected, found)
         if not result.good:
             raise UserError(f"{target}: finds something else than the SavedModel ({result}), so it is not kept.")
         made = made_by("export", format=name)

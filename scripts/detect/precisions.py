@@ -40,7 +40,7 @@ class Lowered:
     @property
     def points(self) -> float:
         """The change of mAP@0.5 in points, negative for a loss."""
-        return 100 * (self.map50 - self.map50_fp32)
+        return round(100 * (self.map50 - self.map50_fp32), 6)  # half a point is half a point, whatever its last bit
 
     @property
     def allowed(self) -> bool:

@@ -9,7 +9,6 @@ import pytest
 
 from scripts.detect import converting
 from scripts.detect.detector import open_detector
-from scripts.detect.runtimes import tensorflow
 from scripts.support import hardware
 from scripts.support.errors import UserError
 from scripts.support.files import write_json
@@ -49,8 +48,10 @@ def in_formats(tiny_exported: Path, tmp_path_factory: pytest.TempPathFactory) ->
             )
     folder = tmp_path_factory.mktemp("formats") / "tiny"
     shutil.copytree(tiny_exported, folder, ignore=shutil.ignore_patterns("openvino"))
+    pictures = converting.pictures_to_compare(folder, count=3)
+    expected = converting.found_by_saved_model(exported.read(folder), pictures)
     for name in FORMATS:
-        result = converting.convert(exported.read(folder), name, converting.pictures_to_compare(folder, count=3))
+        result = converting.convert(exported.read(folder), name, pictures, expected)
         assert result.good and result.images == 3
         assert {path.name for path in (folder / name).iterdir()} == {
             "agreement.json",
@@ -120,27 +121,17 @@ def test_a_format_runs_without_tensorflow(in_formats: Path, tmp_path: Path, runt
     assert not (tmp_path / "intel").exists()
 
 
-def test_a_format_that_finds_something_else_is_not_kept(in_formats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_format_that_finds_something_else_is_not_kept(in_formats: Path) -> None:
     model = exported.read(in_formats)
     before = (in_formats / "openvino" / "agreement.json").read_bytes()
-    monkeypatch.setattr(converting, "load", lambda *_: Shifted(model))
+    pictures = converting.pictures_to_compare(in_formats, count=1)
+    expected = open_detector(in_formats, "openvino", "fp32").detect(pictures)
+    for detections in expected:
+        detections.confidence = detections.confidence + 0.05
     with pytest.raises(UserError, match="finds something else than the SavedModel"):
-        converting.convert(model, "openvino", converting.pictures_to_compare(in_formats, count=1))
+        converting.convert(model, "openvino", pictures, expected)
     assert (in_formats / "openvino" / "agreement.json").read_bytes() == before
     assert len(list(in_formats.glob(".openvino*"))) == 0
-
-
-class Shifted:
-    """Scores everything a little lower."""
-
-    def __init__(self, model: exported.ExportedModel) -> None:
-        self.inner = tensorflow.load(model, "fp32")
-
-    def detect(self, images: list[np.ndarray]) -> list:
-        found = self.inner.detect(images)
-        for detections in found:
-            detections.confidence = detections.confidence - 0.05
-        return found
 
 
 @pytest.mark.parametrize("content", [None, b"<net/>"])
