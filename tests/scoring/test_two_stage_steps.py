@@ -11,7 +11,7 @@ import supervision as sv
 import typer
 from made_detections import CLASSES
 
-from scripts import compare, eval, prelabel, report
+from scripts import compare, eval, infer, prelabel, report
 from scripts.classify.exported import ExportedClassifier
 from scripts.dataset import voc
 from scripts.dataset.label_map import LabelMap
@@ -115,6 +115,24 @@ def test_prelabel_with_two_stages(steps):
     assert ended.value.exit_code == 0
     labels = [sorted(box.label for box in voc.read(path).boxes) for path in sorted(folder.glob("*.xml"))]
     assert labels == [["with_mask", "without_mask"]] * 12
+
+
+def test_infer_with_two_stages_and_their_own_thresholds(steps, tmp_path):
+    folders = {"exported": steps["exported"], "reports": tmp_path / "reports", "predictions": tmp_path / "predictions"}
+    two = {"detector": "two_stage", "faces": "haar", "faces_model": steps["faces_model"], "threshold": "best"}
+    picture = next(steps["images"].glob("*.png"))
+    with pytest.raises(UserError, match="two_stage-haar-classifier"):
+        infer.main(img=str(picture), **folders, **two)
+    own = {name: folders[name] for name in ("exported", "reports")}
+    eval.main(images=steps["images"], **own, **{**two, "threshold": "0.5"})
+    with pytest.raises(typer.Exit) as ended:
+        infer.main(img=str(picture), **folders, **two)
+    assert ended.value.exit_code == 0
+    [path] = (tmp_path / "predictions" / "two_stage-haar-classifier").glob("*.json")
+    said = json.loads(path.read_text())
+    assert "squares + colours" in path.read_text()
+    assert "haar + mobilenet_v2" in path.read_text()
+    assert sorted(box["class"] for box in said["boxes"]) == ["with_mask", "without_mask"]
 
 
 def test_what_cannot_be_chosen_is_one_line_each(steps, tmp_path):
