@@ -45,6 +45,13 @@ def exit_code(number: int) -> int:
     return 128 + number
 
 
+def listen_again() -> None:
+    """Take back, inside `listening`, the signals that a library has put a C-level handler of its own on."""
+    if threading.current_thread() is threading.main_thread():
+        for number in HEARD:
+            signal.signal(number, signal.getsignal(number))
+
+
 @contextlib.contextmanager
 def listening() -> Iterator[Stop]:
     """Listen for SIGINT and SIGTERM while the block runs.

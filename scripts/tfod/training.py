@@ -136,6 +136,7 @@ def train(
         def loop(**arguments: Any) -> None:  # main calls it when the workers, if there are several, have met
             if cluster is not None:
                 met.set()
+                signals.listen_again()  # TensorFlow takes SIGTERM for its own notice of preemption
                 machines.refuse_differences(cluster, tf.distribute.get_strategy(), _facts(settings, options, done))
             progress.say(f"computing in {'bfloat16' if options.bf16 else 'float32'}; checkpoints are float32")
             cost = estimate.of_run(settings, steps - done, options.bf16)

@@ -18,6 +18,8 @@ with signals.listening() as stop:
     print("heard", int(stop.signal))
 """
 
+BACK = "    signals.listen_again()\n"
+
 
 def ask(*waits: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -35,6 +37,17 @@ def test_a_second_signal_later_ends_the_process_without_a_save() -> None:
     done = ask(0, signals.ONCE + 0.2)
     assert done.returncode == 143
     assert done.stderr.endswith("stopped at once.\n")
+
+
+def test_a_signal_that_a_library_took_is_taken_back() -> None:
+    taken = "    import ctypes; ctypes.CDLL(None).signal(signal.SIGTERM, 1)\n"  # 1 is SIG_IGN
+    lost, back = (ASK.replace("    for wait", f"{taken}{again}    for wait") for again in ("", BACK))
+    results = [
+        subprocess.run([sys.executable, "-c", code, "0"], capture_output=True, text=True, check=False, timeout=60)
+        for code in (lost, back)
+    ]
+    assert "NoneType" in results[0].stderr, "the library's handler is not there"
+    assert results[1].stdout == f"heard {signal.SIGTERM:d}\n", results[1].stderr
 
 
 @pytest.mark.parametrize("number", signals.HEARD)
