@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("annotations", type=Path)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rate", type=float, default=0.01)
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--options", type=json.loads, default={})
     parser.add_argument("--start", type=Path, help="a checkpoint's prefix")
     parser.add_argument("--original", action="store_true", help="the API's own train loop")
@@ -96,7 +97,8 @@ def main() -> None:
     start = f'fine_tune_checkpoint: "{given.start}" fine_tune_checkpoint_type: "full" fine_tune_checkpoint_version: V2'
     cluster = machines.read(os.environ)
     write = write_config if cluster is None or cluster.is_chief else lambda folder, *_, **__: folder / "pipeline.config"
-    config = write(given.folder, given.annotations, given.steps, given.rate, start=start if given.start else "")
+    start = start if given.start else ""
+    config = write(given.folder, given.annotations, given.steps, given.rate, given.batch, start)
     if given.original:
         train_original(config, given.folder, given.steps, seed=0)
         return
@@ -104,7 +106,7 @@ def main() -> None:
         outcome = training.train(
             config,
             given.folder,
-            standin.settings(steps=given.steps, warmup_steps=0),
+            standin.settings(steps=given.steps, warmup_steps=0, batch=given.batch),
             training.Options(**given.options),
             cluster,
         )
