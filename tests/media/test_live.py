@@ -7,6 +7,7 @@ import cv2
 import made_video
 import numpy as np
 import pytest
+import rtsp_server
 
 from scripts.media import live
 from scripts.media.overlap import ahead, never
@@ -143,6 +144,23 @@ def test_an_mjpeg_stream_that_breaks_off_and_comes_back(server: str, no_waiting:
     assert Mjpeg.connections == 4
     assert no_waiting == [1, 2, 4]
     assert not any("secret" in line for line in words) and len(words) == 5
+
+
+def test_an_rtsp_stream(no_waiting: list[float]) -> None:
+    jpegs = [made_video.jpeg(made_video.frame(i)) for i in range(50)]
+    words: list[str] = []
+    with rtsp_server.running(jpegs, made_video.WIDTH, made_video.HEIGHT) as url:
+        frames = list(itertools.islice(live.stream(url).frames(never, words.append), 45))
+    seen = []
+    for frame in frames:
+        [found] = made_video.SquareFinder().detect([frame.image])
+        seen.append(next(i for i in range(50) if np.abs(found.xyxy[0] - made_video.square(i)).max() <= 1))
+    # FFmpeg looks at some pictures of a connection to see what comes.
+    again = next(i for i in range(1, 45) if seen[i] <= seen[i - 1])
+    assert again >= 10
+    for part in (seen[:again], seen[again:]):
+        assert part == list(range(part[0], part[0] + len(part)))
+    assert no_waiting == [1] and not any("secret" in line for line in words)
 
 
 def test_a_stream_that_is_not_there_or_no_stream(server: str) -> None:
