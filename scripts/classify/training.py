@@ -220,7 +220,7 @@ def train(
                     f"{folder}: the loss is {loss} at step {run.done}, so training stops. A third of the LEARNING_RATE "
                     "often helps; FRESH=1 starts over."
                 )
-            progress.step(run.done, {"loss": loss}, rate)
+            progress.step(run.done, {"total_loss": loss}, rate)
             if at + 1 == steps_an_epoch:
                 ended = run.end_epoch(epoch)
                 progress.say(f"epoch {ended.epoch}/{settings.all_epochs}: {ended}")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.classify import exporting, faceset, network, training
+from scripts.classify import augmenting, exporting, faceset, network, training
 from scripts.classify.classifier import open_classifier
 from scripts.classify.crops import cut
 from scripts.classify.faceset import Faces, FaceSet
@@ -181,6 +181,25 @@ def test_what_cannot_be_opened_is_said_in_one_line(exported: Path, tmp_path: Pat
     (damaged / "openvino" / "model.xml").write_text("<net>")
     with pytest.raises(UserError, match=r"model\.xml: cannot be loaded .*`make classifier RUN=damaged`"):
         open_classifier(damaged, "openvino")
+
+
+def test_augmentation_moves_and_lights_faces_by_its_seed_alone() -> None:
+    import tensorflow as tf
+
+    flat = tf.fill((64, 32, 32, 3), 100.0)
+    lit = augmenting.augment(flat, tf.constant([0, 1])).numpy()
+    # Wherever it was moved to, the edge goes on: each picture stays of one colour, brighter or darker.
+    assert np.ptp(lit, axis=(1, 2, 3)).max() < 0.01
+    assert 75 <= lit.min() < 85 and 115 < lit.max() <= 125
+    right = np.zeros((64, 32, 32, 3), np.float32)
+    right[:, 8:24, 20:28] = 200
+    moved = augmenting.augment(right, tf.constant([0, 1])).numpy()
+    columns = (moved.sum(axis=(1, 3)) * np.arange(32)).sum(axis=1) / moved.sum(axis=(1, 2, 3))
+    assert 16 < (columns < 15.5).sum() < 48  # about half of them are flipped to the left
+    # At most shifted by a tenth of the side, and by what zoom and rotation make of 8 pixels off the centre.
+    assert (np.abs(np.abs(columns - 15.5) - 8) < 3.2 + 3).all()
+    assert np.array_equal(moved, augmenting.augment(right, tf.constant([0, 1])))
+    assert not np.array_equal(moved, augmenting.augment(right, tf.constant([0, 2])))
 
 
 def test_the_backbone_is_frozen_first_and_then_trained(
