@@ -2,6 +2,7 @@
 
 workspace/exported/<RUN>/
     saved_model/      TensorFlow's SavedModel, as the API's exporter writes it
+    openvino/ ...     other formats, where they were exported (`detect.converting`, and `detect.formats.int8`)
     checkpoint/       its variables, to train on from
     pipeline.config   the API's configuration
     label_map.pbtxt   classes and their ids
