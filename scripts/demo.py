@@ -56,7 +56,7 @@ def main(
         eval_every=0,
         seed=seed,
     )
-    _step("export", run="demo", models=models, exported=exported)
+    _step("export", run="demo", annotations=annotations, models=models, exported=exported)
     _step("eval", run="demo", annotations=annotations, exported=exported, reports=reports)
 
     figures = json.loads((reports / "demo" / "metrics.json").read_text(encoding="utf-8"))["figures"]
