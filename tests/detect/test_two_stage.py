@@ -9,7 +9,7 @@ import pytest
 import supervision as sv
 
 from scripts.dataset.label_map import LabelMap
-from scripts.detect.two_stage import LEAST, RescoredDetector, TwoStageDetector
+from scripts.detect.two_stage import LEAST, WEIGHT, RescoredDetector, TwoStageDetector
 
 ROOT = Path(__file__).parents[2]
 LABELS = LabelMap(("red", "green", "blue"))
@@ -112,9 +112,12 @@ def test_boxes_keep_their_class_and_are_scored_again(picture: np.ndarray) -> Non
     colours = Colours()
     detector = RescoredDetector(Known(rows), colours)
     found, again = detector.detect([picture, picture])
+    expected = [
+        score ** (1 - WEIGHT) * probability**WEIGHT for score, probability in ((0.5, 0.8), (0.4, 0.8), (0.6, 0.1))
+    ]
     assert [len(calls) for calls in colours.calls] == [4]  # a box that two classes share is cut once a picture
     assert found["class_name"].tolist() == ["red", "green", "green"]
-    np.testing.assert_allclose(found.confidence, np.sqrt([0.5 * 0.8, 0.4 * 0.8, 0.6 * 0.1]), rtol=1e-5)
+    np.testing.assert_allclose(found.confidence, expected, rtol=1e-5)
     assert found.xyxy.tolist() == [RED, GREEN, RED]
     np.testing.assert_array_equal(again.confidence, found.confidence)
     assert "known" in detector.name
