@@ -103,6 +103,7 @@ def apart(one: dict[str, np.ndarray], other: dict[str, np.ndarray], part: str) -
     )
 
 
+@pytest.mark.long
 def test_two_devices_with_the_same_image_train_as_one_does(tmp_path: Path, tiny_run: Path, same_picture: Path) -> None:
     """The mean of two gradients that are the same is the gradient, so losses and weights are one device's.
 
