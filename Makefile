@@ -89,7 +89,7 @@ export: venv $(patsubst %,venv-%,$(groups_of_formats)) ## write the run's model,
 
 classifier: VARIABLES = RUN=classifier ANNOTATIONS=annotations DATASET= CLASSES=configs/classes.txt SPLIT=70,15,15 \
     BACKBONE=mobilenet_v2 WEIGHTS=imagenet SIZE=96 MARGIN=0.2 MIN_FACE=8.0 EPOCHS=20 FINE_TUNE_EPOCHS=10 BATCH=32 \
-    LEARNING_RATE=0.001 FINE_TUNE_RATE=1e-05 DROPOUT=0.5 CLASS_WEIGHTS=balanced AUGMENT=light PRECISION=auto SEED=0 \
+    LEARNING_RATE=0.001 FINE_TUNE_RATE=1e-05 DROPOUT=0.2 CLASS_WEIGHTS=balanced AUGMENT=light PRECISION=auto SEED=0 \
     FRESH=0 FORMATS= MODELS=workspace/models EXPORTED=workspace/exported REPORTS=workspace/reports
 classifier: venv$(if $(filter saved_model,$(value FORMATS)),,-openvino) ## train a classifier of faces, and export it
 	$(step)

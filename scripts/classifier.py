@@ -65,7 +65,7 @@ def main(
     batch: Annotated[int, typer.Option(help="Faces a step.", min=2)] = 32,
     learning_rate: Annotated[float, typer.Option(help="Of the first epochs.", min=0)] = 0.001,
     fine_tune_rate: Annotated[float, typer.Option(help="Of the epochs after that.", min=0)] = 0.00001,
-    dropout: Annotated[float, typer.Option(help="Share of the head that a step drops.", min=0, max=0.95)] = 0.5,
+    dropout: Annotated[float, typer.Option(help="Share of the head that a step drops.", min=0, max=0.95)] = 0.2,
     class_weights: Annotated[
         ClassWeights, typer.Option(help="balanced: a rare class weighs as much as a frequent one; none.")
     ] = ClassWeights.BALANCED,

@@ -67,7 +67,7 @@ class Settings:
     batch: int = 32
     learning_rate: float = 0.001
     fine_tune_rate: float = 0.00001
-    dropout: float = 0.5
+    dropout: float = 0.2
     class_weights: str = "balanced"
     augment: str = "light"
     precision: str = "fp32"
