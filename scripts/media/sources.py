@@ -1,6 +1,7 @@
 """What IMG means: pictures, a video file, a camera or a stream."""
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,4 +76,16 @@ def find(source: str) -> list[Picture] | Footage:
     for kind in KINDS:
         if kind.matches(source):
             return kind.open(source)
+    if source:  # an empty one is an error, not this folder
+        _name_videos_in(Path(source).expanduser())
     return images.find(source)
+
+
+def _name_videos_in(folder: Path) -> None:
+    """Say on stderr which videos of a folder are not looked at."""
+    try:
+        videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    except OSError:
+        return  # `images.find` says what is wrong
+    for path in videos:
+        print(f"{path}: a video, not looked at with a folder of pictures; give it by itself.", file=sys.stderr)

@@ -105,6 +105,7 @@ class Mjpeg(http.server.BaseHTTPRequestHandler):
 
     connections = 0
     per_connection = 5
+    silent: threading.Event | None = None
 
     def do_GET(self) -> None:
         cls = type(self)
@@ -119,6 +120,8 @@ class Mjpeg(http.server.BaseHTTPRequestHandler):
             data = made_video.jpeg(made_video.frame(10 * cls.connections + i))
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
             self.wfile.write(head.encode() + data + b"\r\n")
+        if self.silent is not None:
+            self.silent.wait(60)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -169,6 +172,20 @@ def test_a_stream_that_is_not_there_or_no_stream(server: str) -> None:
         with pytest.raises(UserError, match=r"^http://127\.0\.0\.1:\d+/video: no picture comes from it") as error:
             next(live.stream(url).frames(never, print))
         assert "secret" not in str(error.value)
+
+
+def test_a_stream_that_falls_silent_is_gone(
+    server: str, monkeypatch: pytest.MonkeyPatch, no_waiting: list[float]
+) -> None:
+    """As when the cable is pulled: nobody closes the connection."""
+    monkeypatch.setattr(live, "_TIMEOUT", 1.0)
+    over = threading.Event()
+    monkeypatch.setattr(Mjpeg, "silent", over)
+    words: list[str] = []
+    frames = list(itertools.islice(live.stream(server).frames(never, words.append), 6))
+    over.set()
+    assert len(frames) == 6 and Mjpeg.connections >= 2
+    assert no_waiting[0] == 1 and words[0].startswith("http://127.0.0.1") and "is gone" in words[0]
 
 
 def test_who_is_slow_sees_the_newest_picture(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

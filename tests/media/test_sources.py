@@ -37,6 +37,17 @@ def test_a_file_or_folder_named_like_a_camera_is_what_it_is(tmp_path: Path, monk
     assert not isinstance(found, Footage) and len(found) == 1
 
 
+def test_videos_among_pictures_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.jpg").write_bytes(made_video.jpeg(made_video.frame(0)))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "clip.mov").write_bytes(b"")
+    found = sources.find(str(tmp_path))
+    assert not isinstance(found, Footage) and len(found) == 1
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 'sub' / 'clip.mov'}: a video, not looked at with a folder of pictures; give it by itself.\n"
+    )
+
+
 def test_passwords_are_in_no_name() -> None:
     found = sources.find("rtsp://admin:secret@cam.local:554/live?user=admin&pwd=secret")
     assert isinstance(found, Footage)
