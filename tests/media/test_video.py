@@ -235,6 +235,7 @@ sys.exit(summary.exit_code)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_hours_of_a_camera_take_no_more_memory(tmp_path: Path) -> None:
     def images(stopped: Stopped, say: Say) -> Iterator[Frame]:
         for i in range(5_000):
