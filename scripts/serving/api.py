@@ -10,6 +10,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from scripts.serving.service import AUTO, Answer, Question, RefusedError, Service
 from scripts.support.errors import UserError
@@ -82,7 +83,10 @@ async def _look(service: Service, request: Request, question: Question) -> Answe
     if kind == "multipart/form-data":
         raise RefusedError(415, "Send the picture itself as the body, not a form: curl --data-binary @photo.jpg ...")
     with service.place():
-        data = await request.body()
+        try:
+            data = await request.body()
+        except ClientDisconnect:  # nobody reads it, but it is no error of ours either
+            raise RefusedError(400, "The upload broke off.") from None
         if not data:
             raise RefusedError(400, "The body is empty. Send a picture: curl --data-binary @photo.jpg ...")
         if len(data) > service.limits.bytes:

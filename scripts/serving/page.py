@@ -31,7 +31,7 @@ CAMERA = {"video": {"width": {"ideal": 1280}, "height": {"ideal": 720}}}
 CAMERAS = 4
 """Cameras that are looked at at once; more wait."""
 
-HEIGHT = 520
+HEIGHT = 440
 """Of the pictures, in pixels of the page."""
 
 _HEAD = """<div class="head"><h1>Face masks</h1><p>{model}. {privacy}</p></div>"""
@@ -69,7 +69,7 @@ def build(service: Service, threshold: float, folder: Path, privacy: str) -> gr.
         privacy: A sentence on who can see what.
     """
     model = f"Run {service.about['run']}: {service.about['model']}"
-    runtimes = [(f"fastest: {service.auto_name}", AUTO), *((name, name) for name in service.runtimes if name != AUTO)]
+    runtimes = [(f"{service.auto_name} (default)", AUTO), *((name, name) for name in service.runtimes if name != AUTO)]
 
     async def on_picture(picture: dict[str, str] | None, least: float, runtime: str) -> tuple[Any, ...]:
         off = gr.DownloadButton(value=None, interactive=False)
@@ -124,6 +124,7 @@ def build(service: Service, threshold: float, folder: Path, privacy: str) -> gr.
                 elem_id="runtime",
             )
         with gr.Tab("Picture"):
+            found = gr.HTML(_empty(service, _NO_PICTURE), elem_id="found")
             with gr.Row(equal_height=False):
                 picture = _take_raw(
                     gr.Image(
@@ -147,13 +148,13 @@ def build(service: Service, threshold: float, folder: Path, privacy: str) -> gr.
                     buttons=["fullscreen"],
                     elem_id="drawn",
                 )
-            found = gr.HTML(_empty(service, _NO_PICTURE), elem_id="found")
             with gr.Row():
                 get_image = gr.DownloadButton("Download the picture", interactive=False, elem_id="get-image")
                 get_boxes = gr.DownloadButton("Download the boxes as JSON", interactive=False, elem_id="get-boxes")
             with gr.Accordion("Boxes as JSON", open=False):
                 boxes = gr.JSON(show_label=False, elem_id="boxes")
         with gr.Tab("Camera"):
+            live_found = gr.HTML(_empty(service, _NO_CAMERA), elem_id="live-found")
             with gr.Row(equal_height=False):
                 camera = _take_raw(
                     gr.Image(
@@ -178,7 +179,6 @@ def build(service: Service, threshold: float, folder: Path, privacy: str) -> gr.
                         elem_id="live",
                     )
                 )
-            live_found = gr.HTML(_empty(service, _NO_CAMERA), elem_id="live-found")
         gr.on(
             [picture.change, least.change, runtime.input],
             on_picture,

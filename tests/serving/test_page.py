@@ -94,6 +94,9 @@ def test_what_is_no_picture_is_said_and_the_next_one_works(page: Browser, tmp_pa
     good.write_bytes(encoded(picture(classes=[2])))
     page.choose_file(FILE, broken)
     page.until("document.querySelector('#found [role=alert]')")
+    assert (
+        page.run("document.querySelector('#drawn').getBoundingClientRect().width") > 500
+    )  # nothing shrinks without it
     assert page.run(said()) == "broken.jpg: not an image, or damaged at its start."
     assert page.run("document.querySelector('#get-image').disabled")
     page.run(f"{button('#picture', 'remove')}.click()")
