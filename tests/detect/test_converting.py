@@ -9,6 +9,7 @@ import pytest
 
 from scripts.detect import converting
 from scripts.detect.detector import open_detector
+from scripts.detect.formats import openvino
 from scripts.support import hardware
 from scripts.support.errors import UserError
 from scripts.support.files import write_json
@@ -121,8 +122,10 @@ def test_a_format_runs_without_tensorflow(in_formats: Path, tmp_path: Path, runt
     assert not (tmp_path / "intel").exists()
 
 
-def test_a_format_that_finds_something_else_is_not_kept(in_formats: Path) -> None:
+def test_a_format_that_finds_something_else_is_not_kept(in_formats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = exported.read(in_formats)
+    again = shutil.copytree(in_formats / "openvino", in_formats.parent / "again")
+    monkeypatch.setattr(openvino, "write", lambda _, folder: shutil.copytree(again, folder, dirs_exist_ok=True))
     before = (in_formats / "openvino" / "agreement.json").read_bytes()
     pictures = converting.pictures_to_compare(in_formats, count=1)
     expected = open_detector(in_formats, "openvino", "fp32").detect(pictures)
