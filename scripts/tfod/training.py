@@ -229,10 +229,10 @@ def train_loop(
             checkpoint.restore(latest).assert_existing_objects_matched()
             progress.say(f"going on at step {int(step.value())} of {steps}")
         elif train_config.fine_tune_checkpoint:
-            # The API gives it to the model in the first step. A run's checkpoint holds it as a part of the model, and would
-            # set it then, without a word, to the step at which that run ended.
-            model._training_step = step
             progress.say(_fine_tune(model, train_config, batches))
+            # The API gives it to the model in the first step. A run's checkpoint holds it as a part of the model, and
+            # would set it then, without a word, to the step at which that run ended: so it gets it now.
+            model._training_step = step
             step.assign(0)
         if options.freeze_backbone:
             model.feature_extractor.classification_backbone.trainable = False

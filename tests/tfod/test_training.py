@@ -97,6 +97,28 @@ def test_writes_tensorboard_events_under_the_apis_names(trained: tuple[Path, str
     assert set(events(folder / "eval", "DetectionBoxes_Precision/mAP@.50IOU")) == {3, 6, 7}
 
 
+def test_starting_from_a_runs_checkpoint_starts_at_step_0(
+    trained: tuple[Path, str], tmp_path: Path, tiny_records: Path
+) -> None:
+    folder, _ = trained
+    best = folder / "best"
+    started = train(
+        tmp_path,
+        tiny_records,
+        "--steps",
+        "3",
+        "--start",
+        str(best / str(latest(best))),
+        "--options",
+        json.dumps({"summary_every": 1}),
+    )
+    assert started.returncode == 0, started.stdout
+    assert latest(tmp_path) == "ckpt-3"
+    rates = events(tmp_path / "train", "learning_rate")
+    assert sorted(rates) == [1, 2, 3]
+    assert min(rates[1], rates[2]) > 0, "past the end of the schedule it would be 0"
+
+
 def test_a_finished_run_is_left_alone_and_more_steps_go_on(trained: tuple[Path, str], tiny_records: Path) -> None:
     folder, _ = trained
     again = train(folder, tiny_records, "--steps", "7")
