@@ -1,5 +1,6 @@
 """What can be said of a training run by looking at its folder. Imports no TensorFlow."""
 
+import contextlib
 import datetime
 import json
 import re
@@ -62,11 +63,11 @@ def of(folder: Path) -> Overview:
     checkpoints = {int(path.stem.removeprefix("ckpt-")): path for path in folder.glob("ckpt-*.index")}
     step = max(checkpoints, default=0)
     saved = datetime.datetime.fromtimestamp(checkpoints[step].stat().st_mtime) if checkpoints else None
-    try:
+    best_map: float | None = None
+    best_step: int | None = None
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         best = json.loads(_text(folder / "best" / "best.json"))
         best_map, best_step = float(best["map"]), int(best["step"])
-    except (ValueError, KeyError, TypeError):
-        best_map = best_step = None
     files = {(s.st_dev, s.st_ino): s.st_size for s in (f.stat() for f in folder.rglob("*") if f.is_file())}
     return Overview(
         folder.name,
