@@ -492,7 +492,11 @@ def test_archive_put_there_by_hand_needs_no_network(tiny, tmp_path):
     assert files(tmp_path) == COMPLETE
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"\x1f\x8b", gzip.compress(b"no tar" * 1000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>", b"\x1f\x8b", gzip.compress(b"no tar" * 1000)],
+    ids=["empty", "a page", "cut off", "no tar in it"],  # else gzip's time would be part of a test's name
+)
 def test_archive_put_there_by_hand_that_is_none_stays(tmp_path, content):
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(UserError) as error:
