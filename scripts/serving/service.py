@@ -196,6 +196,9 @@ class Service:
             )
         finally:
             self._keep_place_of(work, waited)
+            # An exception holds the frames that it came through, with their pictures; did this one hold it in turn, all
+            # of that would stay until the garbage collector comes.
+            done, waited, work = set(), None, None  # type: ignore[assignment]
 
     def _keep_place_of(self, work: "Future[Answer]", waited: "asyncio.Future[Answer]") -> None:
         """Hold a place for work that goes on although nobody waits for it."""
@@ -222,13 +225,7 @@ class Service:
         return self._detectors[runtime]
 
     def _look(self, question: Question) -> Answer:
-        try:
-            data = question.data if isinstance(question.data, bytes) else images.read_bytes(question.data)
-            image = images.decode(data, MAX_PIXELS)
-        except ImageError as error:
-            raise RefusedError(422, f"{safe_name(question.name)}: {error}.") from None
-        if max(image.shape) > MAX_SIDE:
-            raise RefusedError(422, f"{safe_name(question.name)}: a side of {max(image.shape)} pixels, of {MAX_SIDE}.")
+        image = _decode(question)
         detector, lock = self._detector(question.runtime)
         with lock:
             start = time.perf_counter()
@@ -249,6 +246,22 @@ class Service:
             runtime=detector.name,
             milliseconds=milliseconds,
         )
+
+
+def _decode(question: Question) -> np.ndarray:
+    image, wrong = None, ""
+    try:
+        data = question.data if isinstance(question.data, bytes) else images.read_bytes(question.data)
+        image = images.decode(data, MAX_PIXELS)
+        if max(image.shape) > MAX_SIDE:
+            wrong = f"a side of {max(image.shape)} pixels, the limit is {MAX_SIDE:,}"
+    except ImageError as error:
+        wrong = str(error)
+    # Raised out here, the refusal has no memory of the error, whose frames hold what of the picture was decoded.
+    if image is None or wrong:
+        image = None
+        raise RefusedError(422, f"{safe_name(question.name)}: {wrong}.")
+    return image
 
 
 def _as_jpeg(image: np.ndarray) -> bytes:

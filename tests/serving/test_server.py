@@ -310,7 +310,7 @@ def test_five_hundred_good_and_bad_requests_at_once(running: Running):
     assert sum(seen.values()) >= 500
     assert sum(count for (_, status), count in seen.items() if status == 200) >= 150
     grown = (server.memory_info().rss - before) >> 20
-    assert grown < 150, f"{grown} MB more"
+    assert grown < 300, f"{grown} MB more"  # two bombs of 50 megapixels are in work at once; see test_service too
     # Uploads wait to be tidied away; nothing else is written.
     assert len(running.files()) <= 2 * 14 * 2
     assert json.loads(send(running, "/health", method="GET")[1])["inside"] == 0

@@ -1,6 +1,7 @@
 """What a service answers, refuses and survives, without a server."""
 
 import asyncio
+import gc
 import json
 import threading
 from pathlib import Path
@@ -88,6 +89,31 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch: pytest
     with pytest.raises(RefusedError, match="7000 x 7200 pixels, the limit is 50,000,000"):
         ask(make(), Question(data))
     assert services.MAX_PIXELS < dataset_images.MAX_PIXELS
+
+
+def test_nothing_of_a_refused_picture_stays_in_memory():
+    """Without the help of the garbage collector, which comes late: some hundred MB of frames were kept once."""
+    service = make()
+    cut = encoded(np.zeros((3000, 3000, 3), np.uint8))[:-100]
+    broken = encoded(picture(squares.BREAKS, 3000))
+
+    def alive() -> int:
+        return sum(isinstance(one, (Image.Image, Question)) for one in gc.get_objects())
+
+    async def run() -> None:
+        for data, error in ((cut, RefusedError), (broken, RuntimeError)):
+            with pytest.raises(error):
+                await service.look(Question(data))
+
+    asyncio.run(run())
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        asyncio.run(run())
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 def test_too_long_a_side_is_refused():
