@@ -30,10 +30,10 @@ def main(
     """Export a trained run to <exported>/<run>/: saved_model/, openvino/ and others, checkpoint/, model.json."""
     from scripts.detect import converting
     from scripts.scoring import lowering
-    from scripts.tfod import exporting
+    from scripts.tfod import exporting, runs
 
     others = converting.choose(formats)
-    source = exporting.find(models / run, ckpt)
+    source = exporting.find(runs.folder_of(models, run), ckpt)
     lowering.refuse_early(others, annotations, source.run.label_map)
     print(f"exporting {source.checkpoint} (about a minute)", flush=True)
     model = exporting.export(source, exported / run)
