@@ -16,6 +16,9 @@ from scripts.support.errors import UserError
 _WARM_UP = 0.04
 # The API's ResNet FPN refuses sides under 129 px (models/ssd_resnet_v1_fpn_keras_feature_extractor.py).
 _SMALLEST_INPUT = 160
+_MAY_CHANGE = (".post_processing.", ".batch_norm.decay", ".regularizer.")
+"""Parts of a model's config that say how it trains or is read, not what its weights mean. The decay follows from STEPS,
+so a run that goes on for longer has another one."""
 _ZOO_RATE_PER_IMAGE = {"momentum": 0.04 / 64, "adam": 0.001 / 8}
 
 
@@ -189,7 +192,7 @@ def differences(old: Any, new: Any) -> list[str]:
     before, after = _leaves(old.model, "model"), _leaves(new.model, "model")
     told = []
     for name in sorted(before.keys() | after.keys()):
-        if ".post_processing." in name or before.get(name) == after.get(name):
+        if before.get(name) == after.get(name) or any(part in name for part in _MAY_CHANGE):
             continue
         told.append(f"{name}: {before.get(name, 'not set')} -> {after.get(name, 'not set')}")
     return told
