@@ -133,7 +133,7 @@ compare: venv ## several evaluations side by side, with confidence intervals
 
 test: VARIABLES = TESTS=tests
 test: lint ## lint, and the tests that take minutes at most
-	$(PYTHON_OF_VENV) -m pytest -n 2 --dist loadfile $(TESTS_GIVEN)
+	$(PYTHON_OF_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS_GIVEN)
 
 test-long: VARIABLES = TESTS=tests
 test-long: venv-dev ## the tests that take longer

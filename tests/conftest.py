@@ -9,6 +9,23 @@ import standin
 import tiny_model
 from no_skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 
+LONGEST = (
+    "test_pipeline.py",
+    "test_training.py",
+    "test_converting.py",
+    "test_classifier_training.py",
+    "test_compat.py",
+    "test_api_evaluation.py",
+    "test_devices.py",
+    "test_server.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest first: two processes then end at about the same time."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 def zoo_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[standin.StandIn]:
