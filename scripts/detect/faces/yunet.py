@@ -26,6 +26,10 @@ SMALLEST = 160
 
 _MOST = 5000
 
+_THINNEST = 64
+"""In pictures of up to 32 pixels, the network's coarsest stride, OpenCV reads what happens to be in memory, and comes
+upon faces there. Others get a black edge until they are as high and as wide as this."""
+
 
 @dataclass(frozen=True)
 class YuNet:
@@ -49,13 +53,12 @@ class YuNet:
     def _look(self, image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         small = scaled(image, size)
         height, width = small.shape[:2]
+        padded = np.pad(small, ((0, max(0, _THINNEST - height)), (0, max(0, _THINNEST - width)), (0, 0)))
         with self.lock:
-            self.network.setInputSize((width, height))
-            _, rows = self.network.detect(np.ascontiguousarray(small[:, :, ::-1]))
+            self.network.setInputSize(padded.shape[1::-1])
+            _, rows = self.network.detect(np.ascontiguousarray(padded[:, :, ::-1]))
         # x, y, width, height, five landmarks, score
         rows = np.zeros((0, 15), np.float32) if rows is None else rows
-        # In pictures that are a few pixels thin it comes upon faces without end.
-        rows = rows[np.isfinite(rows).all(axis=1)]
         xyxy = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
         # Rounding can scale a thin picture's sides differently.
         return xyxy * np.tile([image.shape[1] / width, image.shape[0] / height], 2), rows[:, 14]
