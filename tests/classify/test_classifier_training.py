@@ -74,6 +74,7 @@ def test_it_learns(trained: tuple[Path, training.Outcome]) -> None:
     assert outcome.history[-1].loss < outcome.history[0].loss
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     faces: FaceSet, trained: tuple[Path, training.Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
