@@ -9,6 +9,8 @@ import standin
 import tiny_model
 from no_skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 
+from scripts.tfod import compat
+
 LONGEST = (
     "test_pipeline.py",
     "test_training.py",
@@ -19,6 +21,14 @@ LONGEST = (
     "test_devices.py",
     "test_server.py",
 )
+
+
+def pytest_configure() -> None:
+    """In every process of the tests: one in which TensorFlow was imported without it is closed to the API.
+
+    What a process without it does is tested in processes of their own (test_compat).
+    """
+    compat.install()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -183,7 +183,6 @@ json.dump([evaluate(data["categories"])] + [evaluate([one]) for one in data["cat
 
 
 def test_agrees_with_the_api(tmp_path):
-    pytest.importorskip("tensorflow")
     truths, detections = street(80, seed=3)
     truths[0] = truth(1, (1, 10, 10, 90, 90, True), (1, 200, 200, 290, 290))
     detections[0] = found((0.95, 1, 12, 10, 90, 92), (0.4, 1, 205, 200, 290, 290))

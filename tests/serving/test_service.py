@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,10 @@ def test_nothing_of_a_refused_picture_stays_in_memory():
     try:
         before = alive()
         asyncio.run(run())
+        # The thread that looked at the picture may still be on its way out of the function that failed.
+        until = time.monotonic() + 10
+        while alive() != before and time.monotonic() < until:
+            time.sleep(0.05)
         assert alive() == before
     finally:
         gc.enable()
