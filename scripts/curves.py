@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from scripts.support import command
+from scripts.support.errors import UserError
 
 
 def main(
@@ -21,6 +22,8 @@ def main(
 
     folder = runs.read(runs.folder_of(models, run)).folder
     series = training_curves.of_run(folder)
+    if not series:
+        raise UserError(f"{folder}: nothing to draw yet. `make train RUN={run}` writes a point every ten steps.")
     path = reports / run / "curves.png"
     with replacing(path) as beside:
         beside.write_bytes(charts.training_png(series, f"run {run}"))

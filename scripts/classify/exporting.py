@@ -1,5 +1,6 @@
 """A trained run -> an exported classifier: SavedModel and OpenVINO, checked against each other, measured, described."""
 
+import dataclasses
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from scripts.classify.figures import Figures
 from scripts.classify.network import build
 from scripts.classify.runtimes import openvino, tensorflow
 from scripts.classify.training import Settings
-from scripts.support import telemetry
+from scripts.support import openvino_model
 from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder
 
@@ -92,12 +93,9 @@ def export(
         }
         apart = _write_openvino(described, faces.splits["val"], found["val"]) if openvino else None
         metrics = {split: one.as_json() for split, one in measured.items()}
-        described = ExportedClassifier(
-            beside, settings.backbone, faces.label_map, settings.size, margin, target.name, metrics
-        )
+        described = dataclasses.replace(described, metrics=metrics)
         described.write(made)
-    final = ExportedClassifier(target, settings.backbone, faces.label_map, settings.size, margin, target.name, metrics)
-    return Exported(final, measured, apart)
+    return Exported(dataclasses.replace(described, folder=target), measured, apart)
 
 
 def _write_saved_model(run: Path, settings: Settings, classes: int, folder: Path) -> None:
@@ -128,12 +126,7 @@ def _probabilities(classifier: ExportedClassifier, faces: Faces) -> np.ndarray:
 
 def _write_openvino(classifier: ExportedClassifier, faces: Faces, expected: np.ndarray) -> float:
     """Convert the SavedModel; give how far the probabilities on these faces are apart at most."""
-    telemetry.refuse()
-    import openvino as ov
-
-    converted = ov.convert_model(str(classifier.saved_model))
-    # It would store float32 weights as float16.
-    ov.save_model(converted, classifier.openvino / "model.xml", compress_to_fp16=False)
+    openvino_model.write(classifier.saved_model, classifier.openvino)
     run = openvino.load(classifier, "fp32")
     parts = np.split(faces.crops, range(BATCH, len(faces), BATCH))
     apart = float(np.abs(np.concatenate([run(part) for part in parts]) - expected).max())

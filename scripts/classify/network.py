@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from scripts.support import downloads, hardware
+from scripts.support.downloads import PRETRAINED
 from scripts.support.errors import UserError
 from scripts.support.files import sha256, write_json
 from scripts.tfod import compat
 
-PRETRAINED = Path("workspace/pretrained")
 HIDDEN = 128
 """Units of the head's dense layer."""
 

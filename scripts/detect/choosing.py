@@ -11,6 +11,7 @@ from scripts.dataset.label_map import LabelMap
 from scripts.detect import detector as detectors
 from scripts.detect.detector import Detector
 from scripts.detect.faces import finder
+from scripts.support import downloads
 from scripts.support.errors import UserError
 from scripts.support.files import sha256
 from scripts.tfod import exported as models
@@ -47,7 +48,7 @@ class Choice:
     classifier: str = "classifier"
     runtime: str = "auto"
     precision: str = "auto"
-    pretrained: Path = finder.PRETRAINED
+    pretrained: Path = downloads.PRETRAINED
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from scripts.media.writing import Targets
 from scripts.support import command, provenance
 from scripts.support.errors import UserError
 from scripts.support.files import write_json
-from scripts.tfod import exported, signals
+from scripts.tfod import signals
 
 BATCH = 8
 """Most pictures that the detector gets at once."""
@@ -91,12 +91,6 @@ def kept(detections: sv.Detections, thresholds: Sequence[float]) -> sv.Detection
     ]
 
 
-def model_of(folder: Path) -> dict[str, Any]:
-    """What results say of the exported model that they come from."""
-    model = exported.read(folder)
-    return {"run": model.run, "model": model.model, "steps": model.steps, "config_sha256": model.config_sha256}
-
-
 def on_pictures(
     detector: Detector,
     about: dict[str, Any],
@@ -113,7 +107,7 @@ def on_pictures(
 
     Args:
         detector: The detector.
-        about: What results say of the model that it runs (`model_of`).
+        about: What results say of the model that it runs (`choosing.Chosen.model`).
         pictures: What to look at.
         folder: Where the results go.
         thresholds: The score from which a box is kept, for each class in the order of the ids.

@@ -222,7 +222,7 @@ def report_with_extras(saved: Saved, models: Path, most: int, data_note: str = "
     )
     extras = Extras(
         gallery=gallery(saved, scores, pictures, most),
-        training={**training_curves.read(run / "train"), **training_curves.read(run / "eval")},
+        training=training_curves.of_run(run),
         splits=splits,
         files=tuple((name, text) for name, text in files if text),
         data_note=data_note,

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.support.errors import UserError
-
 
 @dataclass(frozen=True)
 class Series:
@@ -41,17 +39,8 @@ def read(folder: Path) -> dict[str, Series]:
 
 
 def of_run(folder: Path) -> dict[str, Series]:
-    """All scalars of a training run's folder: of training and of validation.
-
-    Raises:
-        UserError: The run has written none yet.
-    """
-    series = {**read(folder / "train"), **read(folder / "eval")}
-    if not series:
-        raise UserError(
-            f"{folder}: nothing to draw yet. `make train RUN={folder.name}` writes a point every ten steps."
-        )
-    return series
+    """All scalars of a training run's folder, of training and of validation; empty where there are none yet."""
+    return {**read(folder / "train"), **read(folder / "eval")}
 
 
 def _scalars(path: Path) -> list[tuple[str, int, float, float]]:

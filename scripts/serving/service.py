@@ -32,7 +32,6 @@ MAX_PIXELS = 50_000_000
 """Larger pictures are refused before they are decoded; decoding takes about ten bytes a pixel. `make infer` takes
 larger ones."""
 
-
 MAX_SIDE = 30_000
 """Longer sides, in pixels, are refused: a JPEG ends at 65,535, and drawn pictures are JPEG."""
 
@@ -122,7 +121,7 @@ class Service:
     Args:
         openers: By name, what loads a detector; `AUTO` among them, which is loaded at once, the others when they are
             first asked for.
-        about: What answers say of the model (`inference.model_of`).
+        about: What answers say of the model (`choosing.Chosen.model`).
         limits: What a request may take.
 
     Raises:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PAUSES = (1, 2, 4, 8)
 """Seconds before each further attempt."""
 
+PRETRAINED = Path("workspace/pretrained")
+"""The folder of downloads."""
+
 _BLOCK = 1 << 18
 
 

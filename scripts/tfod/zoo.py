@@ -26,12 +26,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scripts.support import downloads
-from scripts.support.downloads import Transfer
+from scripts.support.downloads import PRETRAINED, Transfer
 from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder, sha256, write_json
 
 MODELS = Path("configs/models.yaml")
-PRETRAINED = Path("workspace/pretrained")
 FROM_SCRATCH = "or train from scratch with CHECKPOINT=none"
 
 _COLUMNS = {"name", "archive", "size", "template", "index_sha256"}

@@ -6,10 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.classify.exported import ExportedClassifier
-from scripts.support import telemetry
-from scripts.support.errors import UserError
-
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+from scripts.support import openvino_model
 
 
 def load(model: ExportedClassifier, precision: str, folder: Path | None = None) -> Callable[[np.ndarray], np.ndarray]:
@@ -27,19 +24,7 @@ def load(model: ExportedClassifier, precision: str, folder: Path | None = None) 
         UserError: OpenVINO is not installed, or the classifier was not exported for it.
     """
     again = f"`make classifier RUN={model.folder.name}` exports it again."
-    telemetry.refuse()
-    try:
-        import openvino as ov
-    except ImportError as error:
-        raise UserError(f"OpenVINO cannot be loaded ({error}). RUNTIME=tensorflow does without it.") from None
-    path = (folder or model.openvino) / "model.xml"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. {again}")
-    options = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-    try:
-        compiled = ov.Core().compile_model(path, "CPU", options)
-    except RuntimeError as error:
-        raise UserError(f"{path}: cannot be loaded ({str(error).splitlines()[-1]}). {again}") from None
+    compiled = openvino_model.compiled(folder or model.openvino, precision == "bf16", again)
 
     def run(batch: np.ndarray) -> np.ndarray:
         # A request of its own, so that threads can call this at the same time. It is copied from: its memory goes.

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scripts.classify.exported import ExportedClassifier
-from scripts.support.errors import UserError
-from scripts.tfod import compat
+from scripts.tfod import saved_model
 
 
 def load(model: ExportedClassifier, precision: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -22,20 +21,8 @@ def load(model: ExportedClassifier, precision: str) -> Callable[[np.ndarray], np
     Raises:
         UserError: There is none, or it cannot be loaded.
     """
-    # A SavedModel needs nothing of it, but a process in which TensorFlow was imported without it is closed to the API.
-    compat.install()
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise UserError(f"TensorFlow cannot be loaded ({error}). `make setup` installs it.") from None
-
-    try:
-        loaded = tf.saved_model.load(str(model.saved_model))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise UserError(
-            f"{model.saved_model}: cannot be loaded ({str(error).splitlines()[0]}). "
-            f"`make classifier RUN={model.folder.name}` exports it again."
-        ) from None
+    loaded = saved_model.load(model.saved_model, f"`make classifier RUN={model.folder.name}` exports it again.")
+    import tensorflow as tf
 
     def run(batch: np.ndarray) -> np.ndarray:
         outputs = loaded.signatures["serving_default"](crops=tf.constant(batch))

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from scripts.support import downloads
-from scripts.support.downloads import Transfer
+from scripts.support.downloads import PRETRAINED, Transfer
 from scripts.support.errors import UserError
 
 if TYPE_CHECKING:
     import supervision as sv
-
-PRETRAINED = Path("workspace/pretrained")
 
 
 class FaceFinder(Protocol):

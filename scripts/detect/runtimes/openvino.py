@@ -10,8 +10,7 @@ import supervision as sv
 
 from scripts.dataset.label_map import LabelMap
 from scripts.detect.outputs import NAMES, from_first
-from scripts.support import hardware, telemetry
-from scripts.support.errors import UserError
+from scripts.support import hardware, openvino_model
 from scripts.tfod.exported import ExportedModel
 
 REQUESTS = 2
@@ -59,19 +58,8 @@ def load(model: ExportedModel, precision: str, folder: Path | None = None) -> Op
     Raises:
         UserError: OpenVINO is not installed, or the model was not exported for it.
     """
-    telemetry.refuse()
-    try:
-        import openvino as ov
-    except ImportError as error:
-        raise UserError(f"OpenVINO cannot be loaded ({error}). RUNTIME=tensorflow does without it.") from None
     form = "int8" if precision == "int8" else "openvino"
-    path = (folder or model.folder / form) / "model.xml"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. `make export RUN={model.folder.name} FORMATS={form}` writes it.")
     in_bf16 = precision == "bf16" or (precision == "int8" and hardware.cpu_has_bf16())
-    options = {"INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32", "PERFORMANCE_HINT": "LATENCY"}
-    try:
-        compiled = ov.Core().compile_model(path, "CPU", options)
-    except RuntimeError as error:
-        raise UserError(f"{path}: cannot be loaded ({str(error).splitlines()[-1]}). Run `make export` again.") from None
+    again = f"`make export RUN={model.folder.name} FORMATS={form}` writes it."
+    compiled = openvino_model.compiled(folder or model.folder / form, in_bf16, again)
     return OpenVinoDetector(f"openvino {precision}", model.label_map, compiled)

@@ -10,8 +10,7 @@ import supervision as sv
 
 from scripts.dataset.label_map import LabelMap
 from scripts.detect.outputs import from_first
-from scripts.support.errors import UserError
-from scripts.tfod import compat
+from scripts.tfod import saved_model
 from scripts.tfod.exported import ExportedModel
 
 
@@ -46,19 +45,7 @@ def load(model: ExportedModel, precision: str) -> TensorFlowDetector:
     Raises:
         UserError: There is none, or it cannot be loaded.
     """
-    # A SavedModel needs nothing of it, but a process in which TensorFlow was imported without it is closed to the API.
-    compat.install()
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise UserError(f"TensorFlow cannot be loaded ({error}). `make setup` installs it.") from None
-
-    try:
-        loaded = tf.saved_model.load(str(model.saved_model))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise UserError(
-            f"{model.saved_model}: cannot be loaded ({str(error).splitlines()[0]}). Run `make export` again."
-        ) from None
+    loaded = saved_model.load(model.saved_model, "Run `make export` again.")
     return TensorFlowDetector(f"tensorflow {precision}", model.label_map, loaded, precision == "bf16")
 
 
