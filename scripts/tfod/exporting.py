@@ -5,6 +5,7 @@ import dataclasses
 import glob
 import json
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.support import native_output
 from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder, sha256
 from scripts.support.provenance import made_by
@@ -24,6 +26,9 @@ from scripts.tfod.runs import Run
 CHECKPOINTS = ("best", "latest")
 BEST = "best"
 """The sub-folder of a run that holds its best checkpoint by validation mAP; only runs that were validated have one."""
+
+LOGGED = re.compile(rb"^[IW]\d{4} |^WARNING: All log messages before absl::InitializeLog")
+"""The beginnings of absl's lines from C++ that tell or warn."""
 
 _STEP = "step/.ATTRIBUTES/VARIABLE_VALUE"
 _INTERNAL = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter/.ATTRIBUTES/VARIABLE_VALUE")
@@ -171,7 +176,8 @@ def _copy(checkpoint: Path, folder: Path) -> str:
 def without_warnings() -> Iterator[None]:
     """Drop TensorFlow's warnings: saving says of every layer that Keras could not rebuild it, which nobody asks of it.
 
-    What matters in them is looked at by `_check`.
+    Converting tells, from C++, of devices, sessions and passes. What matters is looked at by `_check`, and by comparing
+    what was converted. Errors pass.
     """
     import tensorflow as tf
 
@@ -179,7 +185,8 @@ def without_warnings() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with native_output.without_lines(LOGGED):
+            yield
     finally:
         logger.setLevel(level)
 

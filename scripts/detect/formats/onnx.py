@@ -25,11 +25,11 @@ def write(model: ExportedModel, folder: Path) -> None:
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it tells of every pass of its optimizer
     loaded = tf.saved_model.load(str(model.saved_model))
     signature = loaded.signatures["serving_default"]
-    # What tf2onnx.convert.from_function does, which would name the outputs Identity, Identity_1, ...
-    frozen = convert_variables_to_constants_v2(signature, lower_control_flow=False, aggressive_inlining=True)
-    (taken,) = frozen.inputs
-    given = dict(zip(sorted(signature.structured_outputs), (output.name for output in frozen.outputs), strict=True))
     with exporting.without_warnings():
+        # What tf2onnx.convert.from_function does, which would name the outputs Identity, Identity_1, ...
+        frozen = convert_variables_to_constants_v2(signature, lower_control_flow=False, aggressive_inlining=True)
+        (taken,) = frozen.inputs
+        given = dict(zip(sorted(signature.structured_outputs), (output.name for output in frozen.outputs), strict=True))
         tf2onnx.convert.from_graph_def(
             frozen.graph.as_graph_def(),
             name=model.model,

@@ -1,5 +1,6 @@
 """LiteRT, the interpreter of TensorFlow Lite's files, on the processor. Needs no TensorFlow."""
 
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,12 @@ import supervision as sv
 
 from scripts.dataset.label_map import LabelMap
 from scripts.detect.outputs import from_first
-from scripts.support import hardware
+from scripts.support import hardware, native_output
 from scripts.support.errors import UserError
 from scripts.tfod.exported import ExportedModel
+
+_LOGGED = re.compile(rb"^INFO: ")
+"""That it uses the delegate XNNPACK, as it does wherever there is one."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def load(model: ExportedModel, precision: str, folder: Path | None = None) -> Tf
     if not path.is_file():
         raise UserError(f"{path}: no such file. `make export RUN={model.folder.name} FORMATS=tflite` writes it.")
     try:
-        signature = Interpreter(str(path), num_threads=hardware.cores()).get_signature_runner()
+        with native_output.without_lines(_LOGGED):
+            signature = Interpreter(str(path), num_threads=hardware.cores()).get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be loaded ({str(error).splitlines()[0]}). Run `make export` again.") from None
     return TfliteDetector(f"tflite {precision}", model.label_map, signature)

@@ -5,17 +5,16 @@ let real errors through. It is written once in a process, when the devices are l
 stderr held back meanwhile.
 """
 
-import contextlib
 import ctypes
 import os
-import tempfile
-from collections.abc import Iterator
+import re
 from types import ModuleType
 from typing import Any
 
+from scripts.support import native_output
 from scripts.tfod.compat import imports
 
-NOTICE = b"failed call to cuInit"
+NOTICE = "failed call to cuInit"
 
 
 def repair() -> None:
@@ -26,7 +25,7 @@ def repair() -> None:
 def _list_devices(tensorflow: ModuleType) -> None:
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or _has_driver():
         return
-    with without_lines(NOTICE):
+    with native_output.without_lines(re.compile(NOTICE.encode())):
         config: Any = tensorflow.config
         config.list_physical_devices()
 
@@ -38,26 +37,3 @@ def _has_driver() -> bool:
     except OSError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def without_lines(text: bytes, descriptor: int = 2) -> Iterator[None]:
-    """Hold back what is written to a file descriptor, also by C++; at the end pass on all lines without `text`."""
-    try:
-        original = os.dup(descriptor)
-    except OSError:  # A process without stderr.
-        yield
-        return
-    try:
-        with tempfile.TemporaryFile() as held:
-            os.dup2(held.fileno(), descriptor)
-            try:
-                yield
-            finally:
-                os.dup2(original, descriptor)
-                held.seek(0)
-                for line in held:
-                    if text not in line:
-                        os.write(descriptor, line)
-    finally:
-        os.close(original)
