@@ -2,33 +2,28 @@
 
     python -m benchmarks.records [--counts 1000,10000] [--processes 1,2] [--folder /somewhere/large]
 
-The images are generated: 480 x 360 JPEG of some 30 KB, all different, with 1 to 8 boxes each. Memory is the largest sum
-over all processes of what is resident (RSS, in which a page that several share counts for each), sampled. The reference
-is what tutorials for the Object Detection API do: one process, all boxes in a pandas frame, one TFRecordWriter, images
-neither decoded nor checked.
+The images are generated: 480 x 360 JPEG of some 30 KB, all different, with 1 to 8 boxes each. The reference is what
+tutorials for the Object Detection API do: one process, all boxes in a pandas frame, one TFRecordWriter, images neither
+decoded nor checked.
 """
 
 import io
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import psutil
 import typer
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.processes import measure
 from scripts.dataset import voc
 from scripts.dataset.voc import Annotation, Box
 
-ROOT = Path(__file__).parents[1]
 CLASSES = ("with_mask", "without_mask", "mask_weared_incorrect")
 
 
@@ -88,35 +83,6 @@ def generate_one(folder: Path, number: int) -> None:
         boxes.append(Box(CLASSES[rng.choice(3, p=(0.79, 0.18, 0.03))], x, y, x + side, y + side))
     annotation = Annotation(folder / f"{name}.xml", f"{name}.jpg", 480, 360, tuple(boxes))
     voc.write(annotation.path, annotation)
-
-
-def measure(command: list[str]) -> tuple[float, int]:
-    """Run a command; its seconds, and the bytes of its processes together when they were most."""
-    peak, done = 0, threading.Event()
-    begin = time.monotonic()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-
-        def watch() -> None:
-            nonlocal peak
-            root = psutil.Process(process.pid)
-            while not done.wait(0.25):
-                total = 0
-                try:
-                    for one in [root, *root.children(recursive=True)]:
-                        total += one.memory_info().rss
-                except psutil.Error:
-                    continue  # one ended meanwhile
-                peak = max(peak, total)
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        code = process.wait()
-        seconds = time.monotonic() - begin
-        done.set()
-        watcher.join()
-    if code:
-        sys.exit(f"{' '.join(command)} ended with code {code}")
-    return seconds, peak
 
 
 def reference(images: Path, record: Path) -> None:

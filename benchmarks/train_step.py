@@ -9,24 +9,21 @@ Plain `model_main_tf2` runs as it is, but for ten steps in one call instead of a
 fast it is.
 """
 
-import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).parents[1]
+from benchmarks import processes
+from benchmarks.processes import ROOT
+
 PLAIN = """
 import functools, sys
 from scripts.tfod import compat
@@ -124,39 +121,10 @@ def way_of(name: str, folder: Path, annotations: Path, config: Path, size: int, 
 
 
 def measure(way: Way) -> Figures:
-    """Run one way to its end. What it says is shown only if it fails."""
+    """Run one way to its end."""
     from scripts.scoring import training_curves
 
-    peak, done = 0, threading.Event()
-    begin = time.monotonic()
-    with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(way.command, cwd=ROOT, stdout=said, stderr=said, start_new_session=True) as process,
-    ):
-
-        def watch() -> None:
-            nonlocal peak
-            while not done.wait(0.5):
-                try:
-                    peak = max(peak, psutil.Process(process.pid).memory_info().rss)
-                except psutil.Error:
-                    return
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
-            code = process.wait()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-        finally:
-            done.set()
-            watcher.join()
-        whole = time.monotonic() - begin
-        said.seek(0)
-        text = said.read().decode(errors="replace")
-        if code:
-            sys.exit(f"{text}\n{way.name} ended with code {code}")
+    whole, peak = processes.measure(way.command)
     series = training_curves.read(way.run / "train")["steps_per_sec"]
     speeds = [value for at, value in zip(series.steps, series.values, strict=True) if at > 10]
     return Figures(1 / statistics.median(speeds), whole, peak)

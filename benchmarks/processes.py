@@ -1,0 +1,54 @@
+"""A command run to its end: how long it took, and how much memory its processes held."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+
+
+def measure(command: list[str]) -> tuple[float, int]:
+    """Run a command in the project's folder; what it says is shown only if it fails, which ends this process too.
+
+    Returns:
+        Its seconds, and the bytes that it and the processes it started held together when they were most: the sum of
+        what is resident (RSS, in which a page that several share counts for each), sampled.
+    """
+    peak, done = 0, threading.Event()
+    begin = time.monotonic()
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, start_new_session=True) as process,
+    ):
+
+        def watch() -> None:
+            nonlocal peak
+            root = psutil.Process(process.pid)
+            while not done.wait(0.25):
+                try:
+                    peak = max(peak, sum(one.memory_info().rss for one in [root, *root.children(recursive=True)]))
+                except psutil.Error:
+                    continue  # one ended meanwhile
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            code = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            seconds = time.monotonic() - begin
+            done.set()
+            watcher.join()
+        if code:
+            said.seek(0)
+            sys.exit(f"{said.read().decode(errors='replace')}\n{' '.join(command)} ended with code {code}")
+    return seconds, peak
