@@ -8,16 +8,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_trainings import events, latest, start, train, wait_for
 
 COPIES = "temp_worker_001"
-TRAIN = [sys.executable, str(Path(__file__).parents[1] / "train_tiny.py")]
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +33,6 @@ def same_picture(tmp_path_factory: pytest.TempPathFactory, tiny_records: Path) -
     return folder
 
 
-def train(folder: Path, records: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [*TRAIN, str(folder), str(records), *more]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-
-
 @contextlib.contextmanager
 def two_workers(folder: Path, records: Path, *more: str) -> Iterator[list[subprocess.Popen[str]]]:
     """Two workers on ports of this machine that are free; none outlives the block."""
@@ -46,34 +40,15 @@ def two_workers(folder: Path, records: Path, *more: str) -> Iterator[list[subpro
     cluster = {"worker": [f"localhost:{one.getsockname()[1]}" for one in sockets]}
     for one in sockets:
         one.close()
-    command = [*TRAIN, str(folder), str(records), *more]
     with contextlib.ExitStack() as stack:
         workers = []
         for index in range(2):
             given = {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
-            worker = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | given
-            )
+            worker = start(folder, records, *more, env=os.environ | given)
             stack.enter_context(worker)
             stack.callback(worker.kill)
             workers.append(worker)
         yield workers
-
-
-def wait_for(process: subprocess.Popen[str], text: str) -> str:
-    """Read the process's lines until one holds `text`."""
-    assert process.stdout is not None
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if text in line:
-            return seen
-    raise AssertionError(f"ended without {text!r}:\n{seen}")
-
-
-def latest(folder: Path) -> int:
-    state = (folder / "checkpoint").read_text()
-    return int(re.findall(r'^model_checkpoint_path: "ckpt-(\d+)"', state, re.MULTILINE)[0])
 
 
 def variables(prefix: Path) -> dict[str, np.ndarray]:
@@ -83,15 +58,6 @@ def variables(prefix: Path) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(prefix))
     names = reader.get_variable_to_shape_map()
     return {name: reader.get_tensor(name) for name in names if name.startswith(("model/", "optimizer/", "step/"))}
-
-
-def losses(folder: Path) -> dict[int, float]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util.tensor_util import make_ndarray
-
-    accumulator = EventAccumulator(str(folder / "train"), size_guidance={"tensors": 0})
-    accumulator.Reload()
-    return {event.step: float(make_ndarray(event.tensor_proto)) for event in accumulator.Tensors("Loss/total_loss")}
 
 
 def apart(one: dict[str, np.ndarray], other: dict[str, np.ndarray], part: str) -> float:
@@ -115,10 +81,10 @@ def test_two_devices_with_the_same_image_train_as_one_does(tmp_path: Path, tiny_
     options["validate_every"] = 2
     two = train(tmp_path / "two", same_picture, *same, json.dumps(options), "--batch", "2", "--processors", "2")
     assert (one.returncode, two.returncode) == (0, 0), one.stdout + two.stdout
-    expected = losses(tmp_path / "one")
+    expected = events(tmp_path / "one" / "train", "Loss/total_loss")
     assert sorted(expected) == [1, 2]
     assert abs(expected[1] - expected[2]) > 0.1, "nothing is learned"
-    assert losses(tmp_path / "two") == pytest.approx(expected, rel=1e-4)
+    assert events(tmp_path / "two" / "train", "Loss/total_loss") == pytest.approx(expected, rel=1e-4)
     assert "mAP@0.5 on val" in two.stdout
     of_one, of_two = variables(tmp_path / "one" / "ckpt-2"), variables(tmp_path / "two" / "ckpt-2")
     assert of_one.keys() == of_two.keys()

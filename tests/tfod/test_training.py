@@ -3,53 +3,16 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from tiny_trainings import events, latest, start, train, wait_for
 
 from scripts.tfod import training
 
-TRAIN = [sys.executable, str(Path(__file__).parents[1] / "train_tiny.py")]
 SAVE_EACH = ["--options", '{"save_every": 1}']
 STEP = re.compile(r"^step (\d+)/", re.MULTILINE)
-
-
-def start(folder: Path, records: Path, *more: str) -> subprocess.Popen[str]:
-    command = [*TRAIN, str(folder), str(records), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def train(folder: Path, records: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [*TRAIN, str(folder), str(records), *more]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-
-
-def wait_for(process: subprocess.Popen[str], text: str) -> str:
-    """Read the process's lines until one holds `text`."""
-    assert process.stdout is not None
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if text in line:
-            return seen
-    raise AssertionError(f"ended without {text!r}:\n{seen}")
-
-
-def latest(folder: Path) -> str | None:
-    state = folder / "checkpoint"
-    return re.findall(r'^model_checkpoint_path: "(.*)"', state.read_text(), re.MULTILINE)[0] if state.exists() else None
-
-
-def events(folder: Path, tag: str) -> dict[int, float]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util.tensor_util import make_ndarray
-
-    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
-    accumulator.Reload()
-    return {event.step: float(make_ndarray(event.tensor_proto)) for event in accumulator.Tensors(tag)}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_records: Path) -> tup
 
 def test_trains_exactly_the_steps_and_saves_the_last(trained: tuple[Path, str]) -> None:
     folder, printed = trained
-    assert latest(folder) == "ckpt-7"
+    assert latest(folder) == 7
     assert STEP.findall(printed)[-1] == "7"
     assert (folder / "ckpt-7.index").exists()
 
@@ -86,7 +49,7 @@ def test_keeps_the_best_validated_checkpoint_apart(trained: tuple[Path, str]) ->
     folder, _ = trained
     best = json.loads((folder / "best" / "best.json").read_text())
     assert best["step"] in (3, 6, 7)
-    assert latest(folder / "best") == f"ckpt-{best['step']}"
+    assert latest(folder / "best") == best["step"]
     assert (folder / "best" / f"ckpt-{best['step']}.index").exists()
 
 
@@ -108,12 +71,12 @@ def test_starting_from_a_runs_checkpoint_starts_at_step_0(
         "--steps",
         "3",
         "--start",
-        str(best / str(latest(best))),
+        str(best / f"ckpt-{latest(best)}"),
         "--options",
         json.dumps({"summary_every": 1}),
     )
     assert started.returncode == 0, started.stdout
-    assert latest(tmp_path) == "ckpt-3"
+    assert latest(tmp_path) == 3
     rates = events(tmp_path / "train", "learning_rate")
     assert sorted(rates) == [1, 2, 3]
     assert min(rates[1], rates[2]) > 0, "past the end of the schedule it would be 0"
@@ -126,7 +89,7 @@ def test_a_finished_run_is_left_alone_and_more_steps_go_on(trained: tuple[Path, 
     assert "has its 7 steps" in again.stdout
     more = train(folder, tiny_records, "--steps", "9")
     assert "going on at step 7 of 9" in more.stdout
-    assert latest(folder) == "ckpt-9"
+    assert latest(folder) == 9
 
 
 def test_stops_and_saves_on_a_signal_and_goes_on_there(tmp_path: Path, tiny_records: Path) -> None:
@@ -136,10 +99,10 @@ def test_stops_and_saves_on_a_signal_and_goes_on_there(tmp_path: Path, tiny_reco
     printed = process.communicate()[0]
     assert process.returncode == 143, printed
     step = int(re.findall(r"Outcome\(step=(\d+), signal=15", printed)[0])
-    assert latest(tmp_path) == f"ckpt-{step}"
+    assert latest(tmp_path) == step
     resumed = train(tmp_path, tiny_records, "--steps", str(step + 2))
     assert f"going on at step {step} of {step + 2}" in resumed.stdout
-    assert latest(tmp_path) == f"ckpt-{step + 2}"
+    assert latest(tmp_path) == step + 2
 
 
 def test_ends_at_once_while_nothing_can_be_saved(tmp_path: Path, tiny_records: Path) -> None:
@@ -166,12 +129,11 @@ def kill_and_resume(folder: Path, records: Path, delay: float, while_saving: boo
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    before = latest(folder)
-    step = int(before.removeprefix("ckpt-")) if before else 0
+    step = latest(folder) or 0
     resumed = train(folder, records, "--steps", str(step + 1))
     assert resumed.returncode == 0, resumed.stdout
     assert step == 0 or f"going on at step {step} of" in resumed.stdout, resumed.stdout
-    assert latest(folder) == f"ckpt-{step + 1}"
+    assert latest(folder) == step + 1
     assert not list(folder.glob("ckpt-*_temp"))
 
 
@@ -193,7 +155,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, tiny_records: P
     assert re.search(r"step \d+: .* is not finite", error)
     assert "LEARNING_RATE" in error
     good = latest(tmp_path)
-    assert f"last good checkpoint is {tmp_path / good if good else 'none yet'}" in error
+    assert f"last good checkpoint is {'none yet' if good is None else tmp_path / f'ckpt-{good}'}" in error
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
@@ -203,7 +165,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     folder = tmp_path / "run"
     shutil.copytree(trained[0], folder)
     before = {path.name: path.read_bytes() for path in folder.glob("ckpt-*")}
-    last = int((latest(folder) or "").removeprefix("ckpt-"))
+    last = latest(folder)
     limit = max(map(len, before.values())) // 2
     done = train(folder, tiny_records, "--steps", str(last + 9), "--largest-file", str(limit), *SAVE_EACH)
     assert done.returncode == 1, done.stdout
@@ -212,7 +174,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     assert "File too large" in error
     assert f"last good checkpoint is {folder / f'ckpt-{last}'}; make room" in error
     assert {path.name: path.read_bytes() for path in folder.glob("ckpt-*")} == before
-    assert latest(folder) == f"ckpt-{last}"
+    assert latest(folder) == last
 
 
 @pytest.mark.parametrize(
@@ -231,7 +193,7 @@ def test_why_a_checkpoint_cannot_be_written_is_said(tmp_path: Path, error: Excep
 
 def test_agrees_with_the_apis_own_loop(tmp_path: Path, tiny_run: Path, tiny_records: Path) -> None:
     """Same initial weights, order of the images and precision, no augmentation: 20 steps lose the same."""
-    same = ["--steps", "20", "--start", str(tiny_run / (latest(tiny_run) or ""))]
+    same = ["--steps", "20", "--start", str(tiny_run / f"ckpt-{latest(tiny_run)}")]
     options = {"deterministic": True, "summary_every": 1}
     ours = train(tmp_path / "ours", tiny_records, *same, "--options", json.dumps(options))
     original = train(tmp_path / "original", tiny_records, *same, "--original")
