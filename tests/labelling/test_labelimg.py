@@ -56,7 +56,8 @@ class Desktop:
     def screen(self) -> np.ndarray:
         return np.asarray(ImageGrab.grab(xdisplay=self.name).convert("RGB")).astype(int)
 
-    def until(self, condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+    def until(self, condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+        # That long, for the first start imports Qt from a cold disk.
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
@@ -127,7 +128,7 @@ def labelling(desktop: Desktop, images: Path, home: Path) -> Iterator[subprocess
 
 @needs_labelimg
 @needs_display
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_box_is_drawn_zoomed_scrolled_and_saved(tmp_path: Path, desktop: Desktop) -> None:
     images, home = tmp_path / "my images", tmp_path / "home"
     home.mkdir()

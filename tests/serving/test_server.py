@@ -310,7 +310,9 @@ def test_five_hundred_good_and_bad_requests_at_once(running: Running):
     assert sum(seen.values()) >= 500
     assert sum(count for (_, status), count in seen.items() if status == 200) >= 150
     grown = (server.memory_info().rss - before) >> 20
-    assert grown < 300, f"{grown} MB more"  # two bombs of 50 megapixels are in work at once; see test_service too
+    # Two bombs of 50 megapixels are in work at once, and what malloc keeps of that differs from time to time (up to 314
+    # MB). One picture kept a round would be 1.8 GB; that none is kept, test_service says.
+    assert grown < 500, f"{grown} MB more"
     # Uploads wait to be tidied away; nothing else is written.
     assert len(running.files()) <= 2 * 14 * 2
     assert json.loads(send(running, "/health", method="GET")[1])["inside"] == 0
