@@ -16,16 +16,6 @@ from scripts.dataset.voc import Annotation, Box
 CLASSES = LabelMap(("with_mask", "without_mask", "mask_weared_incorrect"))
 
 
-def tensorflow() -> Any:
-    """The module; the tests of one process share it, and some need it with the API's repairs."""
-    from scripts.tfod import compat
-
-    compat.install()
-    import tensorflow
-
-    return tensorflow
-
-
 def picture(seed: int = 0, width: int = 64, height: int = 48) -> Image.Image:
     """Blotches of colour, 8 bits, RGB: no two seeds look alike."""
     rng = np.random.default_rng(seed)

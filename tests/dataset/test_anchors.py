@@ -1,4 +1,3 @@
-import made_data
 import numpy as np
 import pytest
 
@@ -26,7 +25,6 @@ def test_by_hand():
 
 @pytest.mark.parametrize(("size", "scale"), [(640, 4), (448, 2), (320, 3)])
 def test_the_same_as_with_the_apis_anchors(size: int, scale: float):
-    made_data.tensorflow()
     from object_detection.anchor_generators.multiscale_grid_anchor_generator import MultiscaleGridAnchorGenerator
 
     generator = MultiscaleGridAnchorGenerator(3, 7, float(scale), [1.0, 2.0, 0.5], 2, normalize_coordinates=False)

@@ -32,7 +32,8 @@ def encode(boxes: tuple[Box, ...] = BOXES, **more: Any) -> bytes:
 
 
 def test_bytes_are_tensorflows():
-    tf = made_data.tensorflow()
+    import tensorflow as tf
+
     example = tf.train.Example.FromString(encode())
     assert example.SerializeToString(deterministic=True) == encode()
     feature = example.features.feature
@@ -44,7 +45,6 @@ def test_bytes_are_tensorflows():
 
 
 def test_the_api_reads_every_field(tmp_path: Path):
-    made_data.tensorflow()
     from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
 
     (tmp_path / "label_map.pbtxt").write_text(made_data.CLASSES.to_pbtxt())
