@@ -56,7 +56,9 @@ def test_from_labelled_pictures_to_boxes(tmp_path: Path, zoo_archive: standin.St
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", ["ssd_mobilenet_v2_fpnlite_320x320", "efficientdet_d0_512x512"])
+@pytest.mark.parametrize(
+    "model", ["ssd_mobilenet_v2_fpnlite_320x320", "ssd_mobilenet_v2_fpnlite_640x640", "efficientdet_d0_512x512"]
+)
 def test_every_other_architecture_trains_and_exports(tmp_path: Path, tiny_records: Path, model: str) -> None:
     of_run = ["--run", model, "--models", str(tmp_path / "models")]
     tiny = ["--size", "256", "--batch", "1", "--eval-every", "0", "--checkpoint", "none"]
