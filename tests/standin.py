@@ -60,16 +60,11 @@ def config_text(num_classes: int, size: int) -> str:
 def detection_model(num_classes: int, size: int = 192) -> Any:
     """The API's model with its variables built. Their shapes do not depend on `size`."""
     from scripts.tfod import compat, pipeline_config
+    from scripts.tfod import detection_model as detection_models
 
     compat.install()
-    import tensorflow as tf
-    from object_detection.builders import model_builder
-
     config = pipeline_config.parse(config_text(num_classes, size), CONFIGS)
-    model = model_builder.build(config.model, is_training=True)
-    image, shape = model.preprocess(tf.zeros((1, size, size, 3)))
-    model.predict(image, shape)
-    return model
+    return detection_models.build(config.model, is_training=True)
 
 
 def write_archive(folder: Path) -> StandIn:

@@ -19,7 +19,7 @@ from scripts.support import native_output
 from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder, sha256
 from scripts.support.provenance import made_by
-from scripts.tfod import pipeline_config, runs
+from scripts.tfod import detection_model, pipeline_config, runs
 from scripts.tfod.exported import ExportedModel
 from scripts.tfod.runs import Run
 
@@ -87,7 +87,6 @@ def export(source: Source, target: Path) -> ExportedModel:
     compat.install()
     import tensorflow as tf
     from object_detection import exporter_lib_v2
-    from object_detection.builders import model_builder
 
     run = source.run
     config = pipeline_config.read(run.config)
@@ -95,8 +94,7 @@ def export(source: Source, target: Path) -> ExportedModel:
     picture = _picture(height, width)
     with replacing_folder(target) as beside, tempfile.TemporaryDirectory(dir=beside) as scratch:
         checkpoint = _copy(source.checkpoint, Path(scratch) / "checkpoint")
-        model = model_builder.build(config.model, is_training=False)
-        model.predict(*model.preprocess(tf.zeros([1, height, width, 3])))  # makes the variables
+        model = detection_model.build(config.model, is_training=False)
         if model.num_classes != len(run.label_map):
             raise UserError(f"{run.config}: {model.num_classes} classes, but run.json names {len(run.label_map)}.")
         untrained = tf.train.Checkpoint(model=model).write(str(Path(scratch) / "untrained"))

@@ -24,7 +24,7 @@ from typing import Any
 from scripts.support import hardware
 from scripts.support.errors import UserError
 from scripts.support.files import replacing_folder, write_json
-from scripts.tfod import estimate, machines, signals, validation
+from scripts.tfod import detection_model, estimate, machines, signals, validation
 from scripts.tfod.pipeline_config import Settings
 from scripts.tfod.progress import Progress
 
@@ -306,10 +306,9 @@ def _build(configs: dict[str, Any], strategy: Any, step: Any, record_summaries: 
     """Give the built detection model, its optimizer, a function of the learning rate, and the batches."""
     import tensorflow as tf
     from object_detection import inputs
-    from object_detection.builders import model_builder, optimizer_builder
+    from object_detection.builders import optimizer_builder
 
-    model = model_builder.build(configs["model"], is_training=True, add_summaries=record_summaries)
-    build_variables(model)
+    model = detection_model.build(configs["model"], is_training=True, add_summaries=record_summaries)
 
     def batches_for(context: Any) -> Any:
         return inputs.train_input(
@@ -326,17 +325,6 @@ def _build(configs: dict[str, Any], strategy: Any, step: Any, record_summaries: 
         batches = strategy.distribute_datasets_from_function(batches_for)
     optimizer, (rate,) = optimizer_builder.build(configs["train_config"].optimizer, global_step=step)
     return model, optimizer, rate if callable(rate) else lambda: tf.identity(rate), batches
-
-
-def build_variables(model: Any) -> None:
-    """Create a detection model's variables by one eager prediction on a small black image.
-
-    The API's way (`_ensure_model_is_built`) traces a graph for it, which takes several times as long.
-    """
-    import tensorflow as tf
-
-    image, shape = model.preprocess(tf.zeros((1, 256, 256, 3)))
-    model.predict(image, shape)
 
 
 def _fine_tune(model: Any, train_config: Any, batches: Any) -> str:
