@@ -236,7 +236,7 @@ sys.exit(summary.exit_code)
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_hours_of_a_camera_take_no_more_memory(tmp_path: Path) -> None:
+def test_thousands_of_frames_of_a_camera_take_no_more_memory(tmp_path: Path) -> None:
     def images(stopped: Stopped, say: Say) -> Iterator[Frame]:
         for i in range(5_000):
             # As fast as it is looked at. A face for two seconds, then none for two: tracks begin and end.
