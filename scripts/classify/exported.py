@@ -7,13 +7,12 @@ workspace/exported/<RUN>/
     classifier.json   what it is, how good it is and what made it (`ExportedClassifier`)
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scripts.dataset.label_map import LabelMap
-from scripts.support.errors import UserError
+from scripts.support import written
 from scripts.support.files import write_json
 
 FORMAT = 1
@@ -75,16 +74,9 @@ def read(folder: Path) -> ExportedClassifier:
         UserError: There is no classifier in `folder`, or `classifier.json` is not what `make classifier` writes.
     """
     path = folder / NAME
-    again = f"`make classifier RUN={folder.name}`"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder}: no exported classifier. {again} makes one.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). Run {again} again.") from None
-    try:
-        if value["format"] != FORMAT:
-            raise UserError(f"{path}: format {value['format']}, this version reads {FORMAT}. Run {again} again.")
+    make = f"`make classifier RUN={folder.name}`"
+    absent = f"{folder}: no exported classifier. {make} makes one."
+    with written.reading(path, FORMAT, step="classifier", absent=absent, again=f"Run {make} again.") as value:
         return ExportedClassifier(
             folder=folder,
             backbone=str(value["backbone"]),
@@ -94,5 +86,3 @@ def read(folder: Path) -> ExportedClassifier:
             run=str(value["run"]),
             metrics=dict(value["metrics"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not what `make classifier` writes ({error!r}). Run {again} again.") from None

@@ -8,14 +8,13 @@
 `images` and `boxes` count each image once, also where train holds it several times.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scripts.dataset.splits import SPLITS
-from scripts.support.errors import UserError
+from scripts.support import written
 from scripts.support.files import write_json
 
 NAME = "records.json"
@@ -70,10 +69,9 @@ def read(annotations: Path) -> Manifest:
         UserError: There are no records in the folder, or of another format.
     """
     path = annotations / NAME
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != FORMAT:
-            raise ValueError(f"its format is {value['format']}, not {FORMAT}")
+    absent = f"{path}: no records there yet. Make them first: make records."
+    again = "Make the records again: make records."
+    with written.reading(path, FORMAT, step="records", absent=absent, again=again) as value:
         splits = {
             name: Split(
                 files=tuple(value["splits"][name]["files"]),
@@ -85,7 +83,3 @@ def read(annotations: Path) -> Manifest:
             for name in SPLITS
         }
         return Manifest(tuple(value["classes"]), splits, str(value["digest"]), dict(value["made"]))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no records there yet. Make them first: make records.") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). Make the records again: make records.") from None

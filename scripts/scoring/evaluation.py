@@ -25,6 +25,7 @@ from scripts.scoring.calibration import Calibration, calibration
 from scripts.scoring.measure import Measured
 from scripts.scoring.mistakes import Mistake
 from scripts.scoring.thresholds import Operating
+from scripts.support import written
 from scripts.support.errors import UserError
 from scripts.support.files import replacing, sha256, write_json
 
@@ -164,25 +165,18 @@ def read(folder: Path) -> Saved:
     Raises:
         UserError: Nothing was evaluated there, or a file in it is damaged or from another evaluation.
     """
-    path = folder / METRICS
+    absent = f"{folder}: nothing was evaluated here. Run `make eval RUN={folder.name}` first."
     again = f"Run `make eval RUN={folder.name}` again."
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        if metrics["format"] != FORMAT:
-            raise UserError(f"{path}: format {metrics['format']}, this version reads {FORMAT}. {again}")
+    with written.reading(folder / METRICS, FORMAT, step="eval", absent=absent, again=again) as metrics:
         contents = []
         for name in (TRUTH, PREDICTIONS):
             path = folder / name
+            if not path.is_file():
+                raise UserError(f"{path}: no such file. {again}")
             if sha256(path) != metrics["files"][name]:
                 raise UserError(f"{path}: not the file that {METRICS} beside it was computed from. {again}")
             contents.append(json.loads(path.read_text(encoding="utf-8")))
         truths, detections, label_map = coco.from_coco(*contents)
-    except FileNotFoundError:
-        if path.name == METRICS:
-            raise UserError(f"{folder}: nothing was evaluated here. Run `make eval RUN={folder.name}` first.") from None
-        raise UserError(f"{path}: no such file. {again}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not what `make eval` writes ({error!r}). {again}") from None
     return Saved(folder, metrics, tuple(truths), tuple(detections), label_map)
 
 

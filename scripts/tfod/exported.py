@@ -9,13 +9,12 @@ workspace/exported/<RUN>/
     model.json        what it is and what made it (`ExportedModel`)
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scripts.dataset.label_map import LabelMap
-from scripts.support.errors import UserError
+from scripts.support import written
 from scripts.support.files import write_json
 
 FORMAT = 1
@@ -77,15 +76,8 @@ def read(folder: Path) -> ExportedModel:
         UserError: There is no exported model in `folder`, or `model.json` is not what `make export` writes.
     """
     path = folder / "model.json"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder}: no exported model. `make export RUN={folder.name}` makes one of the run.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). Run `make export` again.") from None
-    try:
-        if value["format"] != FORMAT:
-            raise UserError(f"{path}: format {value['format']}, this version reads {FORMAT}. Run `make export` again.")
+    absent = f"{folder}: no exported model. `make export RUN={folder.name}` makes one of the run."
+    with written.reading(path, FORMAT, step="export", absent=absent, again="Run `make export` again.") as value:
         return ExportedModel(
             folder=folder,
             model=str(value["model"]),
@@ -96,5 +88,3 @@ def read(folder: Path) -> ExportedModel:
             steps=None if value["steps"] is None else int(value["steps"]),
             config_sha256=str(value["config_sha256"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not what `make export` writes ({error!r}). Run it again.") from None

@@ -8,7 +8,6 @@ best/                 the best checkpoint by validation mAP, where the run was v
 train/, eval/         TensorBoard's events
 """
 
-import json
 import math
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 from scripts.dataset.label_map import LabelMap
 from scripts.dataset.manifest import Manifest
+from scripts.support import written
 from scripts.support.errors import UserError
 from scripts.support.files import replacing, write_json
 from scripts.tfod import pipeline_config, restoring
@@ -187,16 +187,9 @@ def read(folder: Path) -> Run:
     Raises:
         UserError: There is no run in `folder`, or its `run.json` is not what `make train` writes.
     """
-    path = folder / NAME
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != FORMAT:
-            raise UserError(f"{path}: format {value['format']}, this version reads {FORMAT}. Train it again.")
+    absent = f"{folder}: no such run. `make train RUN={folder.name}` makes it."
+    with written.reading(folder / NAME, FORMAT, step="train", absent=absent, again="Train it again.") as value:
         return Run(folder, str(value["model"]), LabelMap(tuple(value["classes"])), str(value["records_digest"]))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder}: no such run. `make train RUN={folder.name}` makes it.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not what `make train` writes ({error!r}).") from None
 
 
 def batch_norm_decay(steps: int) -> float:
