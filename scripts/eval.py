@@ -31,8 +31,8 @@ def main(
     faces_model: options.FacesModel = None,
     faces_size: options.FacesSize = 0,
     classifier: options.Classifier = "classifier",
-    runtime: Annotated[str, typer.Option(help="What runs the model; auto takes the fastest there is.")] = "auto",
-    precision: Annotated[str, typer.Option(help="What it computes in: auto, fp32, bf16, int8.")] = "auto",
+    runtime: options.Runtime = "auto",
+    precision: options.Precision = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images given to the detector at once.")] = 1,
     max_detections: Annotated[
         int, typer.Option(min=1, help="Detections that count per class and image; COCO's figures need its 100.")

@@ -42,12 +42,8 @@ def main(
     faces_model: options.FacesModel = None,
     faces_size: options.FacesSize = 0,
     classifier: options.Classifier = "classifier",
-    runtime: Annotated[
-        str, typer.Option(help="What runs the model: auto (the fastest there is), openvino, onnx, tflite, tensorflow.")
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="What it computes in: auto, fp32, bf16, int8; auto never takes int8.")
-    ] = "auto",
+    runtime: options.Runtime = "auto",
+    precision: options.Precision = "auto",
     exported: Annotated[Path, typer.Option(help="Folder of the exported models.")] = Path("workspace/exported"),
     predictions: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("workspace/predictions"),
     reports: Annotated[Path, typer.Option(help="Folder of the evaluations.")] = Path("workspace/reports"),

@@ -20,8 +20,8 @@ def main(
     faces_size: options.FacesSize = 0,
     classifier: options.Classifier = "classifier",
     threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="Score from which a box is written.")] = 0.5,
-    runtime: Annotated[str, typer.Option(help="What runs the model; auto takes the fastest that is there.")] = "auto",
-    precision: Annotated[str, typer.Option(help="What it computes in: auto, fp32, bf16, int8.")] = "auto",
+    runtime: options.Runtime = "auto",
+    precision: options.Precision = "auto",
     exported: Annotated[Path, typer.Option(help="Folder of the exported models.")] = Path("workspace/exported"),
 ) -> None:
     """Write Pascal VOC files for a person to correct, beside the pictures that have none; a person's own stay."""

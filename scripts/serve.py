@@ -19,10 +19,8 @@ def main(
     faces_model: options.FacesModel = None,
     faces_size: options.FacesSize = 0,
     classifier: options.Classifier = "classifier",
-    runtime: Annotated[
-        str, typer.Option(help="What runs the model unless a request says another; auto: the fastest there is.")
-    ] = "auto",
-    precision: Annotated[str, typer.Option(help="What it computes in: auto, fp32, bf16, int8.")] = "auto",
+    runtime: options.Runtime = "auto",
+    precision: options.Precision = "auto",
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets everyone in who reaches this machine.")
     ] = "127.0.0.1",

@@ -24,3 +24,7 @@ FacesSize = Annotated[
     typer.Option(min=0, max=8192, help="Longer side in pixels at which pictures are searched for faces; 0: its own."),
 ]
 Classifier = Annotated[str, typer.Option(help="Name of the exported classifier for two_stage and rescored.")]
+Runtime = Annotated[
+    str, typer.Option(help="What runs the model: auto (the fastest there is), openvino, onnx, tflite, tensorflow.")
+]
+Precision = Annotated[str, typer.Option(help="What it computes in: auto, fp32, bf16, int8; auto never takes int8.")]
