@@ -125,8 +125,9 @@ def _seconds_of_update() -> float:
     """Seconds of one pass over as many float32 numbers as the model has weights."""
     import tensorflow as tf
 
-    weights, change = tf.Variable(tf.zeros(_PARAMETERS)), tf.ones(_PARAMETERS)
-    return _least_seconds(lambda: weights.assign(0.9 * weights + change))
+    # No variable: in a strategy's scope one would be copied to every device and worker.
+    weights, change = tf.zeros(_PARAMETERS), tf.ones(_PARAMETERS)
+    return _least_seconds(lambda: 0.9 * weights + change)
 
 
 def _features(size: int, batch: int, bf16: bool) -> Any:
