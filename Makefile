@@ -1,189 +1,104 @@
-# The front door: one target a step, each of them `python -m scripts.<step>`. `make` alone lists them.
-#
-# A new step is three lines:
-#     step: VARIABLES = NAME=default OTHER_NAME=     its options --name and --other-name. The defaults are the script's;
-#     step: venv ## what it does                     here they are only said. A switch goes in SWITCHES too.
-#     	$(step)
+# One target a step: `make train RUN=first` runs `python -m scripts.train --run=first` in .venv, which it makes first.
+# `make` lists the targets, `make train HELP=1` the variables of one. A new step is one line here, scripts/<step>.py, and
+# facemask/cli/<step>_command.py with its options and the line that `make` lists.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .NOTPARALLEL:
 
-# The groups of packages that FORMATS=onnx,int8 needs (openvino where nothing is said), for a prerequisite below.
+# Only what make's command line names counts; a HOST or MODEL of the shell's does not. Such a value is text: make never
+# expands it, and the shell sees it only as an environment variable. (Our own variables have names with a hyphen, which
+# no option has.)
+given-names := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(given-names),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
+value-given = $(if $(filter $1,$(given-names)),$(value $1))
 comma := ,
-formats = $(if $(value FORMATS),$(subst $(comma), ,$(value FORMATS)),openvino)
-groups_of_formats = $(sort $(filter openvino onnx tflite int8,$(formats)) $(if $(filter int8,$(formats)),openvino))
-
-SWITCHES := BLUR DRY FRESH SHOW STRICT VOC
-PYTHON_OF_VENV := .venv/bin/python
+format-names = $(subst $(comma), ,$(call value-given,FORMATS))
 
 ##@ Set up
-
-setup: VARIABLES = PYTHON= GPU=0
-setup: ## make .venv and install the locked packages; the other targets do it when they need it
+setup: ## Make .venv with the locked packages; the others do it when they need it. [PYTHON= GPU=1]
 	@scripts/setup.sh base
-
-doctor: VARIABLES = MODEL=ssd_resnet50_v1_fpn_640x640
-doctor: venv ## say what was found: Python, TensorFlow, devices, bf16, disk, memory, display, the zoo
-	$(step)
+doctor: venv
 
 ##@ Label and convert
-
-data: VARIABLES = IMAGES=workspace/images ARCHIVE=
-data: venv-data ## bring the public data set from Kaggle into the folder of images
-	$(step)
-
-label: VARIABLES = IMAGES=workspace/images CLASSES=configs/classes.txt
-label: venv-label ## draw boxes on your images, in labelImg
-	$(step)
-
-prelabel: VARIABLES = IMAGES=workspace/images RUN=default DETECTOR=ssd FACES=yunet FACES_MODEL= FACES_SIZE=0 \
-    CLASSIFIER=classifier THRESHOLD=0.5 RUNTIME=auto PRECISION=auto EXPORTED=workspace/exported
-prelabel: venv ## let a trained model draw the boxes first, for you to correct
-	$(step)
-
-sample: VARIABLES = OUT=workspace/sample COUNT=300 SEED=0
-sample: venv ## draw the sample data set
-	$(step)
-
-check: VARIABLES = IMAGES=workspace/images ANNOTATIONS=annotations CLASSES=configs/classes.txt SPLIT=70,15,15 SIZE=640 \
-    ANCHOR_SCALE=2.0 PAGE=workspace/reports/data.html STRICT=0 PROCESSES=0
-check: venv ## say what is wrong with the labelled images, and what is in them
-	$(step)
-
-records: VARIABLES = IMAGES=workspace/images ANNOTATIONS=annotations CLASSES=configs/classes.txt SPLIT=70,15,15 SHARDS=0 \
-    REPEAT= PROCESSES=0 RUNNER= RUNNER_OPTIONS=
-records: venv$(if $(value RUNNER),-beam) ## turn labelled images into the label map and the records
-	$(step)
+data: venv-data
+label: venv-label
+prelabel: venv
+sample: venv
+import: venv
+labels: venv
+check: venv
+suspects: venv
+next: venv
+records: venv $(if $(call value-given,RUNNER),venv-beam)
 
 ##@ Train and use
-
-train: VARIABLES = RUN=default STEPS=3000 BATCH=8 SIZE= LEARNING_RATE= OPTIMIZER=momentum WARMUP_STEPS= ANCHOR_SCALE=2.0 \
-    WEIGHT_DECAY= BATCH_NORM_DECAY= CLIP_GRADIENTS=10.0 AUGMENT=light FREEZE=none PRECISION=auto SAVE_EVERY=0 EVAL_EVERY=500 \
-    PATIENCE=0 SEED=0 FRESH=0 MODEL=ssd_resnet50_v1_fpn_640x640 CHECKPOINT=zoo ANNOTATIONS=annotations \
-    MODELS=workspace/models
-train: venv ## fine-tune the zoo's model on the records; run again, it goes on
-	$(step)
-
-augmentations: VARIABLES = AUGMENT=light MODEL=ssd_resnet50_v1_fpn_640x640 SIZE= PICTURES=4 DRAWS=5 SEED=0 \
-    ANNOTATIONS=annotations REPORTS=workspace/reports
-augmentations: venv ## draw what the model really sees in training
-	$(step)
-
-tensorboard: VARIABLES = MODELS=workspace/models HOST=127.0.0.1 PORT=6006
-tensorboard: venv ## watch the runs in TensorBoard
-	$(step)
-
-curves: VARIABLES = RUN=default MODELS=workspace/models REPORTS=workspace/reports
-curves: venv ## draw a run's loss, learning rate and validation into one PNG
-	$(step)
-
-runs: VARIABLES = MODELS=workspace/models
-runs: venv ## list the runs: steps, best mAP, size, date
-	$(step)
-
-export: VARIABLES = RUN=default CKPT=best FORMATS= ANNOTATIONS=annotations MODELS=workspace/models \
-    EXPORTED=workspace/exported
-export: venv $(patsubst %,venv-%,$(groups_of_formats)) ## write the run's model, ready for use
-	$(step)
-
-classifier: VARIABLES = RUN=classifier ANNOTATIONS=annotations DATASET= CLASSES=configs/classes.txt SPLIT=70,15,15 \
-    BACKBONE=mobilenet_v2 WEIGHTS=imagenet SIZE=96 MARGIN=0.2 MIN_FACE=8.0 EPOCHS=20 FINE_TUNE_EPOCHS=10 BATCH=32 \
-    LEARNING_RATE=0.001 FINE_TUNE_RATE=1e-05 DROPOUT=0.2 CLASS_WEIGHTS=balanced AUGMENT=light PRECISION=auto SEED=0 \
-    FRESH=0 FORMATS= MODELS=workspace/models EXPORTED=workspace/exported REPORTS=workspace/reports
-classifier: venv$(if $(filter saved_model,$(value FORMATS)),,-openvino) ## train a classifier of faces, and export it
-	$(step)
-
-infer: VARIABLES = IMG= RUN=default THRESHOLD=0.5 OUT= BLUR=0 SHOW=0 SECONDS=0.0 DETECTOR=ssd FACES=yunet FACES_MODEL= \
-    FACES_SIZE=0 CLASSIFIER=classifier RUNTIME=auto PRECISION=auto EXPORTED=workspace/exported \
-    PREDICTIONS=workspace/predictions REPORTS=workspace/reports
-infer: venv ## draw boxes on pictures, videos, what a camera or a stream shows
-	$(step)
-
-# Some shells export HOST, the machine's name: only one that make is given opens the page to others.
-ifeq ($(origin HOST),environment)
-HOST :=
-endif
-serve: VARIABLES = RUN=default THRESHOLD=0.5 DETECTOR=ssd FACES=yunet FACES_MODEL= FACES_SIZE=0 CLASSIFIER=classifier \
-    RUNTIME=auto PRECISION=auto HOST=127.0.0.1 PORT=7860 MAX_MB=20 TIMEOUT=30.0 EXPORTED=workspace/exported
-serve: venv-serve ## a page and an HTTP API that find faces in pictures and a camera, on this machine
-	$(step)
-
-demo: VARIABLES = WORKSPACE=workspace/demo COUNT=400 STEPS=1200 SEED=0
-demo: venv ## all of it on the sample data set, in a folder of its own
-	$(step)
+train: venv
+augmentations: venv
+tensorboard: venv
+curves: venv
+runs: venv
+export: venv $(addprefix venv-,$(sort $(filter onnx tflite int8,$(format-names))))
+classifier: venv
+infer: venv
+serve: venv-serve
+page: venv-onnx
+watch: venv-mqtt
+demo: venv
 
 ##@ Know how good it is
-
-eval: VARIABLES = RUN=default SPLIT=test IMAGES= THRESHOLD=0.5 REPORT= DETECTOR=ssd FACES=yunet FACES_MODEL= FACES_SIZE=0 \
-    CLASSIFIER=classifier RUNTIME=auto PRECISION=auto BATCH=1 MAX_DETECTIONS=100 VOC=0 ANNOTATIONS=annotations \
-    EXPORTED=workspace/exported REPORTS=workspace/reports
-eval: venv ## measure a detector: COCO's figures, thresholds, confusions, speed
-	$(step)
-
-report: VARIABLES = RUN=default MISTAKES=12 NOTE= MODELS=workspace/models REPORTS=workspace/reports
-report: venv ## one page of an evaluation, with curves and the worst mistakes
-	$(step)
-
-compare: VARIABLES = RUNS= DRAWS=1000 SEED=0 OUT=compare REPORTS=workspace/reports
-compare: venv ## several evaluations side by side, with confidence intervals
-	$(step)
+eval: venv
+report: venv
+compare: venv
+folds: venv
+crossval: venv
 
 ##@ Develop
-
-test: VARIABLES = TESTS=tests
-test: lint ## lint, and the tests that take minutes at most
-	$(PYTHON_OF_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS_GIVEN)
-
-test-long: VARIABLES = TESTS=tests
-test-long: venv-dev ## the tests that take longer
-	$(PYTHON_OF_VENV) -m pytest -m long $(TESTS_GIVEN)
-
-lint: venv-dev ## ruff and mypy
-	$(PYTHON_OF_VENV) -m ruff check .
-	$(PYTHON_OF_VENV) -m ruff format --check .
-	$(PYTHON_OF_VENV) -m mypy
-
-clean: VARIABLES = DRY=0
-clean: ## remove what can be made again; images, runs, downloads and .venv stay
-	@if [ -x $(PYTHON_OF_VENV) ]; then $(invocation); else echo "clean: there is no .venv, so nothing was made"; fi
-
-lock: VARIABLES = UV=uv UPGRADE=0
-lock: ## compile pyproject.toml into lock/, with uv
+test: lint ## Run lint, and the tests that take minutes at most. [TESTS=tests/data]
+	$(venv-python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(test-paths)
+test-long: venv-dev ## Run the tests that take longer. [TESTS=tests/data]
+	$(venv-python) -m pytest -m long $(test-paths)
+lint: venv-dev ## Run ruff and mypy.
+	$(venv-python) -m ruff check .
+	$(venv-python) -m ruff format --check .
+	$(venv-python) -m mypy
+ready: venv
+docs: venv-docs ## Write the documentation as a site to site/.
+	NO_MKDOCS_2_WARNING=1 $(venv-python) -m mkdocs build --quiet
+lock: ## Compile pyproject.toml into lock/, with uv. [UV=uv UPGRADE=1]
 	@scripts/lock.sh
-
-help:
-	@awk '/\\$$/ { sub(/ *\\$$/, ""); held = held $$0; next } \
-	    { line = held $$0; held = ""; gsub(/  +/, " ", line) } \
-	    line ~ /^##@ / { print "\n" substr(line, 5); next } \
-	    line ~ /^[a-z-]+: VARIABLES = / { split(line, part, ": VARIABLES = "); variables[part[1]] = part[2] } \
-	    line ~ /^[a-z-]+:.* ## / { name = line; sub(/:.*/, "", name); sub(/.* ## /, "", line); \
-	        printf "  make %-13s %s%s\n", name, line, (name in variables) ? "  [" variables[name] "]" : "" } \
-	    ' Makefile
+clean:
+	@if [ -x $(venv-python) ]; then $(run-step); else echo "clean: there is no .venv, so nothing was made"; fi
+help: ## List the targets.
+	@awk '/^##@ / { listing = 1; printf "\n%s\n", substr($$0, 5) } \
+	    /^# ----/ { listing = 0 } \
+	    listing && /^[a-z-]+:/ { \
+	        name = $$0; sub(/:.*/, "", name); \
+	        if (!sub(/.*## /, "")) { getline < ("facemask/cli/" name "_command.py"); gsub(/"""/, "") } \
+	        printf "  make %-13s  %s\n", name, $$0 \
+	    } \
+	    END { print "\nmake train HELP=1 lists the variables of train, once .venv is there: make train RUN=first STEPS=500" }' Makefile
 
 # ---- how it works ----
 
+all-steps := $(patsubst facemask/cli/%_command.py,%,$(wildcard facemask/cli/*_command.py))
+venv-python := .venv/bin/python
+own-variables := PYTHON GPU TESTS UV UPGRADE
+test-paths = $(if $(call value-given,TESTS),"$$TESTS")
+
+# facemask/cli/make_variables.py takes the values of these names from the environment.
+export STEP_VARIABLES := $(filter-out $(own-variables),$(given-names))
+export STEP_GOALS := $(MAKECMDGOALS)
+run-step = FACEMASK_MAKE_VARIABLES="$$STEP_VARIABLES" FACEMASK_MAKE_GOALS="$$STEP_GOALS" $(venv-python) -m scripts.$@
+$(filter-out clean,$(all-steps)):
+	@$(run-step)
+
 # The environment, and the groups of packages in it (lock/<group>.txt) that some steps alone need.
-VENVS := venv $(patsubst lock/%.txt,venv-%,$(wildcard lock/*.txt))
-$(VENVS):
+all-venvs := venv $(patsubst lock/%.txt,venv-%,$(wildcard lock/*.txt))
+$(all-venvs):
 	@scripts/setup.sh --quiet base $(patsubst venv-%,%,$(filter venv-%,$@))
 
-# A value given on the command line is text: make never expands it, and the shell sees it only as "$NAME".
-$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),\
-    $(eval override $v := $$(value $v))$(eval export $v)))
+# Another project's Python has no business here.
+unexport PYTHONPATH PYTHONHOME $(filter-out $(given-names),$(own-variables))
 
-# --learning-rate="$LEARNING_RATE", if it has a value; --fresh for a switch that is neither 0 nor no.
-option = $(if $(value $1),$(if $(filter $1,$(SWITCHES)),$(if $(filter-out 0 no,$(value $1)),--$(call lower,$1)),\
-    --$(call lower,$1)="$$$1"))
-options = $(strip $(foreach pair,$(VARIABLES),$(call option,$(firstword $(subst =, ,$(pair))))))
-lower = $(subst A,a,$(subst B,b,$(subst C,c,$(subst D,d,$(subst E,e,$(subst F,f,$(subst G,g,$(subst H,h,$(subst I,i,$(subst \
-    J,j,$(subst K,k,$(subst L,l,$(subst M,m,$(subst N,n,$(subst O,o,$(subst P,p,$(subst Q,q,$(subst R,r,$(subst S,s,$(subst \
-    T,t,$(subst U,u,$(subst V,v,$(subst W,w,$(subst X,x,$(subst Y,y,$(subst Z,z,$(subst _,-,$1)))))))))))))))))))))))))))
-invocation = $(PYTHON_OF_VENV) -m scripts.$@ $(options)
-step = @$(invocation)
-TESTS_GIVEN = $(if $(value TESTS),"$$TESTS")
-
-# Another project's PYTHONPATH has no business here.
-unexport PYTHONPATH PYTHONHOME
-
-.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' Makefile) $(VENVS)
+.PHONY: setup docs test test-long lint lock help $(all-steps) $(all-venvs)

@@ -1,14 +1,18 @@
-"""How fast the exported model is in each runtime and precision, beside the plain script of the API's tutorial.
+"""Measure the exported model in each runtime and precision, and compare it with the plain script of the API's tutorial.
 
     python -m benchmarks.infer --run default [--split test] [--count 50] [--yolo yolo11n.pt]
 
-Every candidate runs in a process of its own, one after the other, on the same pictures. A picture's time is from the
-array in memory to its boxes; the first, which is slower, does not count; "times" is how much faster that is than the
-first row. Images a second are those of pictures in memory, several given at once. Memory is the largest resident size.
-The first box is the whole life of a process that looks at one picture: of `python -m scripts.infer` for our runtimes,
-drawing and writing included. mAP@0.5 is of the same pictures, so that nobody takes a fast model that finds nothing.
+The candidates run one after the other, each in a process of its own, on the same pictures. The columns are:
 
-The plain script is what the API's tutorial does with the exported model: tf.saved_model.load, one picture at a time.
+- ms: the time from the array in memory to the boxes of a picture, without the first picture, which is slower;
+- times: how many times as fast as the first row;
+- images/s: for pictures in memory, with several given at once;
+- memory: the largest resident size;
+- first box: the whole run of a process that detects in one picture. For this project's runtimes that is
+  `python -m scripts.infer`, with drawing and writing;
+- mAP@0.5: on the same pictures, so that a fast model that finds nothing is noticed.
+
+The plain script does the same as the API's tutorial: it calls tf.saved_model.load and detects one picture at a time.
 """
 
 import itertools
@@ -29,9 +33,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scripts.dataset.label_map import LabelMap
-from scripts.support import command, hardware
-from scripts.support.errors import UserError
+from facemask.core import command_line, hardware
+from facemask.core.errors import UserError
+from facemask.core.label_map import LabelMap
 
 ROOT = Path(__file__).parents[1]
 PLAIN, YOLO = "plain TensorFlow script", "yolo"
@@ -47,7 +51,7 @@ def main(
     batch: Annotated[int, typer.Option(min=1, help="Pictures given at once for images/s.")] = 8,
     yolo: Annotated[str, typer.Option(help="Weights for ultralytics, such as yolo11n.pt; empty: none.")] = "",
     candidate: Annotated[str, typer.Option(help="Measure this one in this process, and print JSON.")] = "",
-    first: Annotated[bool, typer.Option("--first", help="With --candidate: look at one picture only.")] = False,
+    first: Annotated[bool, typer.Option("--first", help="With --candidate: detect in one picture only.")] = False,
 ) -> None:
     """Measure, and print one table."""
     given = Settings(exported / run, annotations, split, images, count, batch, yolo)
@@ -64,7 +68,7 @@ def main(
         ours = ours_of(given)
         for name in [PLAIN, "auto", *ours, *([YOLO] if yolo else [])]:
             if name in (row["name"] for row in rows):
-                continue  # it is what auto takes
+                continue  # auto selects this one
             with console.status(name):
                 child = [sys.executable, "-m", "benchmarks.infer", *sys.argv[1:], "--candidate", name]
                 row = json.loads(lives(child)[1].splitlines()[-1])
@@ -90,14 +94,14 @@ def main(
         )
     console.print(table)
     console.print(
-        f"{rows[0]['images']} pictures; {hardware.cpu_name()}, {hardware.cores()} cores; load {os.getloadavg()[1]:.1f} "
-        "over the last 5 minutes: with other work on the machine the figures mean little"
+        f"{rows[0]['images']} pictures; {hardware.cpu_name()}, {hardware.usable_cores()} cores; "
+        f"load {os.getloadavg()[1]:.1f} over the last 5 minutes. Other work on the machine makes the times unreliable."
     )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured on what."""
+    """The model and the pictures of the benchmark."""
 
     exported: Path
     annotations: Path
@@ -109,34 +113,38 @@ class Settings:
 
 
 def ours_of(given: Settings) -> list[str]:
-    """Every runtime and precision that can be run here."""
-    from scripts.detect.detector import PRECISIONS, ready
-    from scripts.tfod import exported
+    """Every runtime and precision that can run on this machine."""
+    from facemask.core import exported_model
+    from facemask.detect.runtimes import PRECISIONS, ready_runtimes
 
-    model = exported.read(given.exported)
-    return [f"{name} {precision}" for precision in PRECISIONS for name in ready(model, precision)]
+    model = exported_model.read_exported_model(given.exported)
+    return [f"{name} {precision}" for precision in PRECISIONS for name in ready_runtimes(model, precision)]
 
 
 def pictures(given: Settings, label_map: LabelMap) -> Any:
-    from scripts.scoring import source
+    from facemask.evaluation import evaluated_pictures
 
-    where = source.Source(given.images) if given.images else source.records(given.annotations, given.split, label_map)
-    return itertools.islice(source.pictures(where, label_map), given.count)
+    where = (
+        evaluated_pictures.PictureSource(given.images)
+        if given.images
+        else evaluated_pictures.records_source(given.annotations, given.split, label_map)
+    )
+    return itertools.islice(evaluated_pictures.read_pictures(where, label_map), given.count)
 
 
 def write_one(given: Settings, folder: Path) -> Path:
     from PIL import Image
 
-    from scripts.tfod import exported
+    from facemask.core import exported_model
 
-    image, _ = next(pictures(given, exported.read(given.exported).label_map))
+    image, _ = next(pictures(given, exported_model.read_exported_model(given.exported).label_map))
     path = folder / "one.png"
     Image.fromarray(image).save(path)
     return path
 
 
 def lives(command: Sequence[str]) -> tuple[float, str]:
-    """How many seconds a process lives, and what it prints."""
+    """Run a process. Returns its seconds and its output."""
     start = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -145,21 +153,21 @@ def lives(command: Sequence[str]) -> tuple[float, str]:
 
 
 def measure(candidate: str, given: Settings, first: bool) -> dict[str, Any]:
-    """In a process of its own: the times, the memory and the accuracy of one candidate."""
-    from scripts.scoring import coco
-    from scripts.scoring.measure import measure as run
-    from scripts.tfod import exported
+    """Measure the times, the memory and the accuracy of one candidate, in a process of its own."""
+    from facemask.core import exported_model
+    from facemask.evaluation import coco
+    from facemask.evaluation.measurement import measure_detector as run
 
-    label_map = exported.read(given.exported).label_map
+    label_map = exported_model.read_exported_model(given.exported).label_map
     detector = open_candidate(candidate, given, label_map)
     if first:
         image, _ = next(pictures(given, label_map))
-        return {"boxes": len(detector.detect([image])[0])}
+        return {"boxes": len(detector.detect_all([image])[0])}
     measured = run(detector, pictures(given, label_map))
     held = [image for image, _ in itertools.islice(pictures(given, label_map), 4 * given.batch)]
     start = time.perf_counter()
     for place in range(0, len(held), given.batch):
-        detector.detect(held[place : place + given.batch])
+        detector.detect_all(held[place : place + given.batch])
     rate = len(held) / (time.perf_counter() - start)
     known = getattr(detector, "knows_classes", True)
     return {
@@ -168,13 +176,13 @@ def measure(candidate: str, given: Settings, first: bool) -> dict[str, Any]:
         "ms": measured.speed.latency_ms,
         "p95": measured.speed.latency_p95_ms,
         "images_per_second": rate,
-        "map50": coco.evaluate(measured.truths, measured.detections, label_map).map50 if known else None,
+        "map50": coco.evaluate_detections(measured.truths, measured.detections, label_map).map50 if known else None,
         "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     }
 
 
 def open_candidate(candidate: str, given: Settings, label_map: LabelMap) -> Any:
-    from scripts.detect.detector import open_detector
+    from facemask.detect.opened_detector import open_detector
 
     if candidate == PLAIN:
         return PlainScript(given.exported, label_map)
@@ -186,7 +194,7 @@ def open_candidate(candidate: str, given: Settings, label_map: LabelMap) -> Any:
 
 
 class PlainScript:
-    """What the API's tutorial does with an exported model."""
+    """Run an exported model like the API's tutorial."""
 
     name = PLAIN
 
@@ -197,25 +205,25 @@ class PlainScript:
         self.label_map = label_map
         self.detect_fn = tf.saved_model.load(str(exported / "saved_model"))
 
-    def detect(self, images: Sequence[np.ndarray]) -> list[Any]:
+    def detect_all(self, images: Sequence[np.ndarray]) -> list[Any]:
         return [self._detect(image) for image in images]
 
     def _detect(self, image: np.ndarray) -> Any:
         import tensorflow as tf
 
-        from scripts.detect.outputs import from_first
+        from facemask.detect.model_outputs import detections_from_outputs
 
         input_tensor = tf.convert_to_tensor(image)[tf.newaxis, ...]
         outputs = self.detect_fn(input_tensor)
-        return from_first({name: value.numpy() for name, value in outputs.items()}, image, self.label_map)
+        return detections_from_outputs({name: value.numpy() for name, value in outputs.items()}, image, self.label_map)
 
 
 class Ultralytics:
-    """A YOLO of ultralytics, as it is; its mAP counts only if its classes are the data's."""
+    """Run a YOLO of ultralytics. Its mAP is meaningful only if it has the classes of the data."""
 
     def __init__(self, weights: str, label_map: LabelMap) -> None:
         if Path(weights).is_file():
-            os.environ.setdefault("YOLO_OFFLINE", "true")  # it reports its use otherwise
+            os.environ.setdefault("YOLO_OFFLINE", "true")  # without it, ultralytics reports its use
         import ultralytics
 
         self.name = f"ultralytics {Path(weights).name}"
@@ -226,11 +234,11 @@ class Ultralytics:
         self.ids = {index: known[name] for index, name in names.items() if name in known}
         self.knows_classes = len(self.ids) == len(label_map)
 
-    def detect(self, images: Sequence[np.ndarray]) -> list[Any]:
+    def detect_all(self, images: Sequence[np.ndarray]) -> list[Any]:
         import supervision as sv
 
         found = []
-        # It takes OpenCV's order of the channels.
+        # ultralytics expects OpenCV's order of the channels.
         turned = [np.ascontiguousarray(image[..., ::-1]) for image in images]
         for result in self.model.predict(turned, conf=0.001, verbose=False):
             boxes = sv.Detections.from_ultralytics(result)
@@ -251,4 +259,6 @@ def refuse_missing_ultralytics() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    command_line.run_command(typer.main.get_command(app))

@@ -1,4 +1,4 @@
-"""A command run to its end: how long it took, and how much memory its processes held."""
+"""Run a command, and measure its time and the memory of its processes."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def measure(command: list[str]) -> tuple[float, int]:
-    """Run a command in the project's folder; what it says is shown only if it fails, which ends this process too.
+    """Run a command in the project's folder. If it fails, print its output and end this process too.
 
     Returns:
-        Its seconds, and the bytes that it and the processes it started held together when they were most: the sum of
-        what is resident (RSS, in which a page that several share counts for each), sampled.
+        Its seconds, and the peak memory in bytes of the command and the processes that it started: the largest sampled
+        sum of their resident sizes (RSS, which counts shared pages once for each process).
     """
     peak, done = 0, threading.Event()
     begin = time.monotonic()
@@ -35,7 +35,7 @@ def measure(command: list[str]) -> tuple[float, int]:
                 try:
                     peak = max(peak, sum(one.memory_info().rss for one in [root, *root.children(recursive=True)]))
                 except psutil.Error:
-                    continue  # one ended meanwhile
+                    continue  # a process has ended meanwhile
 
         watcher = threading.Thread(target=watch)
         watcher.start()

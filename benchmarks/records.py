@@ -1,10 +1,10 @@
-"""How fast `make records` is and how much memory it takes, beside the straightforward way to do it.
+"""Measure the speed and the memory of `make records`, and compare it with the straightforward way.
 
     python -m benchmarks.records [--counts 1000,10000] [--processes 1,2] [--folder /somewhere/large]
 
-The images are generated: 480 x 360 JPEG of some 30 KB, all different, with 1 to 8 boxes each. The reference is what
-tutorials for the Object Detection API do: one process, all boxes in a pandas frame, one TFRecordWriter, images neither
-decoded nor checked.
+The images are generated: different 480 x 360 JPEG files of some 30 KB, with 1 to 8 boxes each. The reference works like
+the tutorials for the Object Detection API: one process, all boxes in a pandas frame, one TFRecordWriter, and images
+that are neither decoded nor checked.
 """
 
 import io
@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.processes import measure
-from scripts.dataset import voc
-from scripts.dataset.voc import Annotation, Box
+from facemask.data import voc
+from facemask.data.voc import Annotation, Box
 
 CLASSES = ("with_mask", "without_mask", "mask_weared_incorrect")
 
@@ -31,7 +31,7 @@ def main(
     counts: Annotated[str, typer.Option(help="Numbers of images.")] = "1000,10000",
     processes: Annotated[str, typer.Option(help="Numbers of processes.")] = "1,2",
     folder: Annotated[
-        Path | None, typer.Option(help="Where the images and records go, and go away from again.")
+        Path | None, typer.Option(help="Folder for the images and records, which are removed afterwards.")
     ] = None,
 ) -> None:
     """Measure, and print one table."""
@@ -64,7 +64,7 @@ def main(
 
 
 def generate(folder: Path, count: int) -> None:
-    """Write labelled images; the same for the same numbers."""
+    """Write labelled images. The same arguments give the same images."""
     folder.mkdir()
     with ProcessPoolExecutor() as pool:
         list(pool.map(generate_one, [folder] * count, range(count), chunksize=50))
@@ -82,7 +82,7 @@ def generate_one(folder: Path, number: int) -> None:
         x, y, side = rng.integers(0, 400), rng.integers(0, 280), rng.integers(8, 80)
         boxes.append(Box(CLASSES[rng.choice(3, p=(0.79, 0.18, 0.03))], x, y, x + side, y + side))
     annotation = Annotation(folder / f"{name}.xml", f"{name}.jpg", 480, 360, tuple(boxes))
-    voc.write(annotation.path, annotation)
+    voc.write_voc(annotation.path, annotation)
 
 
 def reference(images: Path, record: Path) -> None:

@@ -1,12 +1,11 @@
-"""How fast `make train` trains, beside the API's plain `model_main_tf2` on the same pipeline config.
+"""Measure the speed of `make train`, and compare it with the API's plain `model_main_tf2` on the same pipeline config.
 
     python -m benchmarks.train_step [--size 640] [--batch 2] [--steps 40] [--ways auto,fp32,plain]
 
 Every way trains SSD ResNet50 V1 FPN from random weights on the same drawn pictures, in a process of its own, one after
-the other. Seconds a step are the median of what the run itself wrote for TensorBoard (`steps_per_sec`), without the
-first ten steps, in which the graph is traced; the whole run's seconds are from the start of its process to the end.
-Plain `model_main_tf2` runs as it is, but for ten steps in one call instead of a hundred, so that it says more often how
-fast it is.
+the other. Seconds a step are the median of the `steps_per_sec` that the run wrote for TensorBoard, without the first
+ten steps, in which the graph is traced. The seconds of the whole run are those of its process. Plain `model_main_tf2`
+is changed in one point: it runs ten steps in one call instead of a hundred, so that it writes its speed more often.
 """
 
 import statistics
@@ -26,7 +25,7 @@ from benchmarks.processes import ROOT
 
 PLAIN = """
 import functools, sys
-from scripts.tfod import compat
+from facemask.tfod import compat
 compat.install()
 from absl import app
 from object_detection import model_lib_v2, model_main_tf2
@@ -56,7 +55,7 @@ def main(
     ways: Annotated[str, typer.Option(help="PRECISION of make train, and plain for model_main_tf2.")] = (
         "auto,fp32,plain"
     ),
-    folder: Annotated[Path | None, typer.Option(help="Where the runs go, and go away from again.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder for the runs, which are removed afterwards.")] = None,
 ) -> None:
     """Measure, and print one table."""
     title = f"{size} px, batch {batch}, {steps} steps"
@@ -97,16 +96,16 @@ def step(name: str, **options: object) -> None:
 
 
 def make_config(folder: Path, annotations: Path, size: int, batch: int, steps: int) -> Path:
-    """The pipeline config that `make train` writes for these options."""
-    from scripts.dataset import manifest
-    from scripts.dataset.label_map import LabelMap
-    from scripts.tfod import runs, zoo
+    """The pipeline config of `make train` for these options."""
+    from facemask.core.label_map import LabelMap
+    from facemask.data import manifest
+    from facemask.tfod import model_zoo, pipeline_config, training_runs
 
-    records = manifest.read(annotations)
-    model = zoo.find_model("ssd_resnet50_v1_fpn_640x640")
-    run = runs.Run(folder / "config", model.name, LabelMap(records.classes), records.digest)
-    settings = runs.settings(runs.Choices(size=size, steps=steps, batch=batch), records, annotations, run.folder, None)
-    runs.prepare(run, settings, model.template, {}, fresh=False)
+    records = manifest.read_manifest(annotations)
+    model = model_zoo.find_model("ssd_resnet50_v1_fpn_640x640")
+    run = training_runs.Run(folder / "config", model.name, LabelMap(records.classes), records.digest)
+    settings = training_runs.make_settings(records, annotations, run.folder, size=size, steps=steps, batch=batch)
+    training_runs.prepare_run(run, pipeline_config.make_config(model.template, settings), None, {}, fresh=False)
     return run.config
 
 
@@ -122,10 +121,10 @@ def way_of(name: str, folder: Path, annotations: Path, config: Path, size: int, 
 
 def measure(way: Way) -> Figures:
     """Run one way to its end."""
-    from scripts.scoring import training_curves
+    from facemask.evaluation import training_curves
 
     whole, peak = processes.measure(way.command)
-    series = training_curves.read(way.run / "train")["steps_per_sec"]
+    series = training_curves.read_events(way.run / "train")["steps_per_sec"]
     speeds = [value for at, value in zip(series.steps, series.values, strict=True) if at > 10]
     return Figures(1 / statistics.median(speeds), whole, peak)
 

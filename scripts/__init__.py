@@ -1,1 +1,1 @@
-"""One step of the pipeline = one module here = one make target of the same name."""
+"""One thin file a step: `python -m scripts.<step>`, which `make <step>` runs."""

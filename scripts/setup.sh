@@ -3,9 +3,9 @@
 #
 #     scripts/setup.sh [--quiet] base dev ...       PYTHON=<python> picks the Python, GPU=1 adds TensorFlow's CUDA libraries
 #
-# Quick where nothing is to do: .venv/locks/ holds copies of the locks that are installed. Else a Python is looked for,
-# and scripts/support/environment.py does the rest with it.
-set -euf
+# It ends at once if everything is installed: .venv/locks/ holds copies of the locks that are installed. Otherwise any
+# Python from 3.8 on runs scripts/environment.py, which installs the rest with uv.
+set -eu
 cd "$(dirname "$0")/.."
 
 fail() {
@@ -13,68 +13,8 @@ fail() {
     exit 2
 }
 
-# The version (3.11) of a Python that runs, with what making an environment takes; else nothing, and not 0.
-version_of() {
-    "$1" -I -c 'import sys, venv, ensurepip; print("%d.%d" % sys.version_info[:2])' </dev/null 2>/dev/null
-}
-
-# The newest Python of the right versions on the PATH that works: a version manager's shim may be there and run nothing,
-# and a distribution's Python may lack venv.
-find_on_path() {
-    broken=
-    for wanted in 3.12 3.11 3.10; do
-        IFS=:
-        for folder in $PATH; do
-            unset IFS
-            [ "$folder" != "$PWD/.venv/bin" ] || continue
-            for name in "python$wanted" python3 python; do
-                candidate=$folder/$name
-                [ -f "$candidate" ] && [ -x "$candidate" ] || continue
-                if version=$(version_of "$candidate") && [ "$version" = "$wanted" ]; then
-                    python=$candidate
-                    return 0
-                fi
-                [ "$name" != "python$wanted" ] || broken="$broken${broken:+, }$candidate"
-            done
-        done
-        unset IFS
-    done
-    return 1
-}
-
-# The Python that uv has, or else fetches.
-find_with_uv() {
-    command -v uv >/dev/null || return 1
-    for wanted in 3.12 3.11 3.10; do
-        if python=$(UV_PYTHON_PREFERENCE=only-managed UV_PYTHON_DOWNLOADS=never uv python find --no-project "$wanted" \
-            2>/dev/null) && version_of "$python" >/dev/null; then
-            return 0
-        fi
-    done
-    echo "setup: no Python on the PATH fits; uv fetches Python 3.12"
-    uv python install --quiet 3.12 &&
-        python=$(UV_PYTHON_PREFERENCE=only-managed uv python find --no-project 3.12) &&
-        version_of "$python" >/dev/null
-}
-
-find_python() {
-    needs="Python 3.12, 3.11 or 3.10 that runs and has venv"
-    if [ -n "${PYTHON:-}" ]; then
-        python=$(command -v "$PYTHON") || fail "PYTHON=$PYTHON: no such program. It takes a $needs."
-        version=$(version_of "$python") || fail "PYTHON=$PYTHON does not run, or lacks venv. It takes a $needs."
-        case $version in
-        3.12 | 3.11 | 3.10) ;;
-        *) fail "PYTHON=$PYTHON is Python $version. It takes a $needs." ;;
-        esac
-    else
-        find_on_path || find_with_uv ||
-            fail "found no $needs${broken:+ (tried in vain: $broken)}. Install one, with its venv package, or say" \
-                "make setup PYTHON=/path/to/python"
-    fi
-}
-
 ready() {
-    [ -x .venv/bin/python ] || return 1
+    [ -x .venv/bin/python ] && [ ! -e .venv/unfinished ] || return 1
     for group in "$@"; do
         cmp -s "lock/$group.txt" ".venv/locks/$group.txt" || return 1
     done
@@ -86,8 +26,7 @@ if [ "${1:-}" = --quiet ]; then
     shift
 fi
 [ "${GPU:-}" != 1 ] || set -- "$@" gpu
-# What was installed once is kept up to date with the rest.
-set +f
+# Groups that were installed earlier are kept up to date as well.
 for stamp in .venv/locks/*.txt; do
     group=$(basename "$stamp" .txt)
     case " $* " in
@@ -95,17 +34,24 @@ for stamp in .venv/locks/*.txt; do
     *) [ ! -f "$stamp" ] || [ ! -f "lock/$group.txt" ] || set -- "$@" "$group" ;;
     esac
 done
-set -f
 
 if ready "$@"; then
-    [ -n "$quiet" ] || echo "setup: .venv is ready ($(.venv/bin/python --version)). To make it anew, with another" \
-        "Python say, remove the folder .venv first."
+    [ -n "$quiet" ] || echo "setup: .venv is ready ($(.venv/bin/python --version)). To use another Python, remove" \
+        "the folder .venv first."
     exit 0
 fi
 
 case $(uname -s) in
-MINGW* | MSYS* | CYGWIN*) fail "TensorFlow's packages have no wheels for native Windows. Use WSL 2." ;;
+MINGW* | MSYS* | CYGWIN*) fail "training needs TensorFlow, which has no packages for native Windows: use WSL 2. To find" \
+    "faces with a trained model, Windows will do: pip install ." ;;
 esac
-python=.venv/bin/python
-if ! version_of "$python" >/dev/null; then find_python; fi
-exec "$python" -I scripts/support/environment.py "$@"
+# pip installs uv; a Python without pip needs ensurepip, which installs pip.
+usable='import sys
+from importlib.util import find_spec
+sys.exit(not (sys.version_info >= (3, 8) and (find_spec("pip") or find_spec("ensurepip"))))'
+for python in ${PYTHON:+"$PYTHON"} .venv/bin/python python3 python python3.13 python3.12 python3.11 python3.10; do
+    if "$python" -I -c "$usable" </dev/null >/dev/null 2>&1; then exec "$python" -I scripts/environment.py "$@"; fi
+done
+command -v uv >/dev/null || fail "found no Python 3.8 or later that has pip or venv. Install one (Debian, Ubuntu:" \
+    "apt install python3-venv), name one (make setup PYTHON=/path/to/python), or install uv."
+exec uv run --quiet --no-project --python ">=3.10,<3.14" scripts/environment.py "$@"

@@ -1,33 +1,6 @@
-"""`make tensorboard`: look at the training runs in TensorBoard."""
+"""The step `tensorboard`, which is facemask/cli/tensorboard_command.py."""
 
-import os
-import sys
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from scripts.support import command
-from scripts.support.errors import UserError
-
-
-def main(
-    models: Annotated[Path, typer.Option(help="Folder of the training runs.")] = Path("workspace/models"),
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others look too.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 6006,
-) -> None:
-    """Open TensorBoard on all runs, also while they train; Ctrl-C ends it."""
-    if not any(models.glob("*/run.json")):
-        raise UserError(f"{models}: no training run in it. `make train` makes one.")
-    print(f"TensorBoard on {models}: http://{host}:{port}", flush=True)
-    # TensorFlow would take seconds to import, and TensorBoard reads events without it.
-    program = (
-        "import sys, types; sys.modules['tensorboard.compat.notf'] = types.ModuleType('tensorboard.compat.notf'); "
-        "from tensorboard.main import run_main; run_main()"
-    )
-    arguments = ["--logdir", str(models), "--host", host, "--port", str(port), "--load_fast=false"]
-    os.execv(sys.executable, [sys.executable, "-W", "ignore:pkg_resources is deprecated", "-c", program, *arguments])
-
+from facemask.cli import run_step
 
 if __name__ == "__main__":
-    command.run(main)
+    run_step("tensorboard")

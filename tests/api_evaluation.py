@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from scripts.tfod import compat
+from facemask.tfod import compat
 
 
 def main(run: Path) -> None:

@@ -22,7 +22,7 @@ class StandIn:
 
 def settings(**changes: Any) -> Any:
     """A run's `Settings` of which a test wants only these to be its own."""
-    from scripts.tfod import pipeline_config
+    from facemask.tfod import pipeline_config
 
     usual = {
         "num_classes": 3,
@@ -40,31 +40,30 @@ def settings(**changes: Any) -> Any:
         "augment": "light",
         "max_boxes": 100,
         "max_detections": 100,
-        "checkpoint": None,
-        "checkpoint_type": "detection",
         "label_map": "label_map.pbtxt",
         "train_records": ("train.record",),
         "eval_records": ("val.record",),
+        "records_digest": "digest",
     }
     return pipeline_config.Settings(**(usual | changes))
 
 
 def config_text(num_classes: int, size: int) -> str:
     """The project's own template of ssd_resnet50_v1_fpn_640x640, filled for the model's shape only."""
-    from scripts.tfod import pipeline_config
+    from facemask.tfod import pipeline_config
 
     template = CONFIGS / "ssd_resnet50_v1_fpn_640x640.config.j2"
-    return pipeline_config.render(template, settings(num_classes=num_classes, size=size))
+    return pipeline_config.render_template(template, settings(num_classes=num_classes, size=size))
 
 
 def detection_model(num_classes: int, size: int = 192) -> Any:
     """The API's model with its variables built. Their shapes do not depend on `size`."""
-    from scripts.tfod import compat, pipeline_config
-    from scripts.tfod import detection_model as detection_models
+    from facemask.tfod import compat, pipeline_config
+    from facemask.tfod import detection_model as detection_models
 
     compat.install()
-    config = pipeline_config.parse(config_text(num_classes, size), CONFIGS)
-    return detection_models.build(config.model, is_training=True)
+    config = pipeline_config.parse_config(config_text(num_classes, size), CONFIGS)
+    return detection_models.build_detection_model(config.model, is_training=True)
 
 
 def write_archive(folder: Path) -> StandIn:

@@ -1,8 +1,5 @@
-"""The front door, against a project whose environment is a stand-in that says what it was asked to run."""
+"""The Makefile, in a copy of the project whose Python is a stand-in that prints what it was asked to run."""
 
-import enum
-import functools
-import importlib
 import json
 import os
 import re
@@ -12,13 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
+
+from facemask.cli.app import step_names
 
 ROOT = Path(__file__).resolve().parents[1]
 
 STAND_IN = f"""#!{sys.executable}
-import json, sys
-print(json.dumps(sys.argv[1:]))
+import json, os, sys
+names = os.environ.get("FACEMASK_MAKE_VARIABLES", "").split()
+print(json.dumps({{"run": sys.argv[1:], "given": {{name: os.environ[name] for name in names}}}}))
 """
 
 NASTY = [
@@ -48,6 +47,7 @@ def project(tmp_path: Path) -> Path:
     (folder / "scripts").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copy(ROOT / "scripts" / "setup.sh", folder / "scripts")
+    shutil.copytree(ROOT / "facemask" / "cli", folder / "facemask" / "cli")
     for kind in ("lock", ".venv/locks"):
         (folder / kind).mkdir(parents=True)
         for lock in (ROOT / "lock").glob("*.txt"):
@@ -62,92 +62,61 @@ def project(tmp_path: Path) -> Path:
 def make(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run make as from a plain shell, even where these tests are themselves run by make."""
     of_make = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
-    environment = {name: value for name, value in os.environ.items() if name not in of_make | set(listed_variables())}
+    environment = {name: value for name, value in os.environ.items() if name not in of_make}
     return subprocess.run(
         ["make", *arguments], cwd=folder, env=environment | variables, capture_output=True, text=True, check=False
     )
 
 
-@functools.cache
-def listed() -> dict[str, dict[str, str]]:
-    """What plain `make` lists: the variables of each target, with their defaults."""
-    done = subprocess.run(
-        ["make"], cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True
-    )
-    targets = {}
-    for line in done.stdout.splitlines():
-        if found := re.fullmatch(r"  make ([a-z-]+) +(\S.*?)(?:  \[(.*)\])?", line):
-            name, _, variables = found.groups()
-            assert name not in targets, f"{name} is listed twice"
-            targets[name] = dict(pair.split("=", 1) for pair in (variables or "").split())
-    return targets
-
-
-def listed_variables() -> list[str]:
-    return [name for variables in listed().values() for name in variables]
-
-
-def options(step: str) -> dict[str, tuple[str, bool]]:
-    """A script's options as variables: default, and whether it is a switch."""
-    app = typer.Typer(add_completion=False)
-    app.command()(importlib.import_module(f"scripts.{step}").main)
-    found = {}
-    for parameter in typer.main.get_command(app).params:
-        default = parameter.default
-        if isinstance(default, enum.Enum):
-            default = default.value
-        if parameter.name == "help":
-            continue
-        switch = bool(getattr(parameter, "is_flag", False))
-        text = "" if default is None or parameter.required else str(int(default) if switch else default)
-        found[parameter.opts[0].removeprefix("--").replace("-", "_").upper()] = (text, switch)
-    return found
-
-
-def steps() -> list[str]:
-    """Every step, by the scripts that belong to the project."""
-    tracked = subprocess.run(["git", "ls-files", "scripts/*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
-    scripts = [ROOT / path for path in tracked.stdout.splitlines() if path.count("/") == 1]
-    return [path.stem for path in scripts if "command.run(main)" in path.read_text(encoding="utf-8")]
+def ran(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """The variables that the step was given."""
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)["given"]
 
 
 @pytest.mark.parametrize("value", NASTY)
-@pytest.mark.parametrize("given", ["on the command line", "in the environment"])
-def test_a_value_reaches_the_step_as_it_is_and_runs_nothing(project: Path, value: str, given: str) -> None:
-    if given == "on the command line":
-        done = make(project, "infer", f"IMG={value}")
-    else:
-        done = make(project, "infer", IMG=value)
+def test_a_value_reaches_the_step_as_it_is_and_runs_nothing(project: Path, value: str) -> None:
+    done = make(project, "infer", f"IMG={value}")
+    assert json.loads(done.stdout) == {"run": ["-m", "scripts.infer"], "given": {"IMG": value}}
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == ["-m", "scripts.infer", f"--img={value}"]
     assert not list(project.rglob("pwned"))
 
 
-@pytest.mark.parametrize("name", sorted(set(listed_variables()) - {"PYTHON", "UV"}))
-def test_no_variable_of_any_target_is_expanded(project: Path, name: str) -> None:
-    target = next(target for target, variables in listed().items() if name in variables)
+@pytest.mark.parametrize("name", ["FORMATS", "RUNNER", "TESTS", "HELP", "ANY_OTHER"])
+@pytest.mark.parametrize("target", ["export", "records", "test-long", "clean", "help"])
+def test_no_variable_is_expanded_by_any_kind_of_target(project: Path, target: str, name: str) -> None:
     done = make(project, target, f"{name}=$(shell touch pwned)`touch pwned`$$(touch pwned)")
     assert not list(project.rglob("pwned")), done
 
 
+@pytest.mark.parametrize("stray", ["PORT", "MODEL", "HOST", "RUN", "IMG", "FORMATS", "RUNNER", "HELP"])
+def test_a_variable_of_the_shell_changes_nothing(project: Path, stray: str) -> None:
+    for target in ("serve", "export", "records"):
+        assert ran(make(project, target, "OUT=a", **{stray: "onnx"})) == {"OUT": "a"}
+
+
 def test_only_what_is_given_is_passed_on(project: Path) -> None:
-    done = make(project, "train", "LEARNING_RATE=0.1", "STEPS=", "FRESH=0", RUN="a b")
-    assert json.loads(done.stdout) == ["-m", "scripts.train", "--run=a b", "--learning-rate=0.1"]
-
-
-@pytest.mark.parametrize(("value", "expected"), [("1", ["--fresh"]), ("yes", ["--fresh"]), ("0", []), ("no", [])])
-def test_a_switch_is_given_as_one(project: Path, value: str, expected: list[str]) -> None:
-    assert json.loads(make(project, "train", f"FRESH={value}").stdout) == ["-m", "scripts.train", *expected]
+    given = {"LEARNING_RATE": "0.1", "STEPS": "", "FRESH": "0"}
+    assert ran(make(project, "train", *(f"{name}={value}" for name, value in given.items()))) == given
+    assert ran(make(project, "train", "PYTHON=python3", "GPU=0", "RUN=a")) == {"RUN": "a"}
 
 
 @pytest.mark.parametrize(
-    ("formats", "groups"),
-    [("", "openvino"), ("saved_model", ""), ("onnx,tflite", "onnx tflite"), ("saved_model, int8", "int8 openvino")],
+    ("target", "variable", "groups"),
+    [
+        ("export", "FORMATS=", ""),
+        ("export", "FORMATS=saved_model", ""),
+        ("export", "FORMATS=onnx,tflite", "onnx tflite"),
+        ("export", "FORMATS=saved_model, int8", "int8"),
+        ("records", "RUNNER=FlinkRunner", "beam"),
+        ("records", "RUN=x", ""),
+        ("label", "IMAGES=x", "label"),
+        ("serve", "RUN=x", "serve"),
+    ],
 )
-def test_the_formats_say_which_packages_are_installed(project: Path, formats: str, groups: str) -> None:
-    done = make(project, "-n", "export", f"FORMATS={formats}")
-    wanted = re.findall(r"setup.sh --quiet base (\w+)", done.stdout)
-    assert (done.returncode, wanted) == (0, groups.split())
+def test_a_target_installs_the_packages_that_it_needs(project: Path, target: str, variable: str, groups: str) -> None:
+    done = make(project, "-n", target, variable)
+    assert (done.returncode, re.findall(r"setup.sh --quiet base (\w+)", done.stdout)) == (0, groups.split())
 
 
 def test_a_failing_step_fails_the_target(project: Path) -> None:
@@ -157,7 +126,7 @@ def test_a_failing_step_fails_the_target(project: Path) -> None:
 
 def test_tests_can_be_picked_by_a_path_with_spaces(project: Path) -> None:
     done = make(project, "test-long", "TESTS=tests/a b.py")
-    assert json.loads(done.stdout.splitlines()[-1]) == ["-m", "pytest", "-m", "long", "tests/a b.py"]
+    assert json.loads(done.stdout.splitlines()[-1])["run"] == ["-m", "pytest", "-m", "long", "tests/a b.py"]
 
 
 def test_clean_in_a_fresh_clone_installs_nothing(project: Path) -> None:
@@ -167,21 +136,18 @@ def test_clean_in_a_fresh_clone_installs_nothing(project: Path) -> None:
     assert not (project / ".venv").exists()
 
 
-def test_plain_make_lists_the_targets_and_runs_none(project: Path) -> None:
+def test_plain_make_lists_every_target_without_an_environment_and_runs_none(project: Path) -> None:
+    shutil.rmtree(project / ".venv")
     done = make(project)
     assert (done.returncode, done.stderr) == (0, "")
-    assert {"setup", "doctor", "sample", "records", "train", "export", "infer", "demo", "test", "clean"} <= set(
-        listed()
-    )
-    for target in listed():
+    listed = dict(re.findall(r"^  make ([a-z-]+) +(\S.*)$", done.stdout, re.MULTILINE))
+    assert {*step_names(), "setup", "test", "test-long", "lint", "help"} <= set(listed)
+    assert all(re.fullmatch(r"[A-Z].*[.\]]", text) for text in listed.values())
+    assert not (project / ".venv").exists()
+    for target in listed:
         assert make(project, "-n", target).returncode == 0
 
 
-@pytest.mark.parametrize("step", steps())
-def test_the_listed_variables_are_the_scripts_options_with_their_defaults(step: str) -> None:
-    expected = options(step)
-    assert listed()[step] == {name: default for name, (default, _) in expected.items()}
-    switches = re.search(r"^SWITCHES := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert switches
-    for name, (_, switch) in expected.items():
-        assert (name in switches[1].split()) is switch, f"{name}: a switch belongs in SWITCHES, and nothing else does"
+def test_every_step_has_its_script() -> None:
+    for step in step_names():
+        assert f'run_step("{step}")' in (ROOT / "scripts" / f"{step}.py").read_text(encoding="utf-8")

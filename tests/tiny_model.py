@@ -66,14 +66,14 @@ def write_run(folder: Path, config: str = CONFIG, classes: list[str] = CLASSES) 
 
 def build(config: str = CONFIG, called: bool = True):
     """The model as it is while it trains, its variables random; before it is called, it has none."""
-    from scripts.tfod import compat, pipeline_config
+    from facemask.tfod import compat, pipeline_config
 
     compat.install()
     import tensorflow as tf
     from object_detection.builders import model_builder
 
     tf.keras.utils.set_random_seed(0)
-    model = model_builder.build(pipeline_config.parse(config, Path("tiny")).model, is_training=True)
+    model = model_builder.build(pipeline_config.parse_config(config, Path("tiny")).model, is_training=True)
     if called:
         model.predict(*model.preprocess(tf.random.uniform([1, 128, 128, 3]) * 255))
     return model

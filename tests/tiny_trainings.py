@@ -1,9 +1,19 @@
-"""Trainings of a very small model in processes of their own: started, waited for, and what they leave behind."""
+"""Trainings of very small models, and what they leave behind.
+
+`start` and `train` train a tiny SSD in a process of its own. `train_here` trains in this process whatever the API's
+builder gives, with the fixture `small_model` a stand-in of two layers.
+"""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import standin
+import train_tiny
+
+from facemask.tfod import detector_training
 
 TRAIN = [sys.executable, str(Path(__file__).parent / "train_tiny.py")]
 
@@ -16,6 +26,22 @@ def start(folder: Path, records: Path, *more: str, env: dict[str, str] | None = 
 def train(folder: Path, records: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [*TRAIN, str(folder), str(records), *more]
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+
+def train_here(
+    folder: Path,
+    records: Path,
+    steps: int,
+    *,
+    rate: float = 0.01,
+    batch: int = 2,
+    start: Path | str = "",
+    **options: Any,
+) -> detector_training.Outcome:
+    """Train in this process, with these `detector_training.Options`; `start` is the prefix of a checkpoint."""
+    config = train_tiny.write_config(folder, records, steps, rate, batch, start)
+    settings = standin.settings(steps=steps, warmup_steps=0, batch=batch)
+    return detector_training.train(config, folder, settings, detector_training.Options(**options))
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:

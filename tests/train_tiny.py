@@ -1,12 +1,11 @@
 """Train the tiny model in a process of its own: `python tests/train_tiny.py FOLDER ANNOTATIONS --steps 6 ...`.
 
-The project's own `training.train`, on a model whose first step is traced in seconds, so that tests can kill it often.
+The project's own `detector_training.train`, on a model whose first step is traced in seconds: tests can kill it often.
 """
 
 import argparse
 import json
 import os
-import resource
 import sys
 from pathlib import Path
 
@@ -15,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import standin
 import tiny_model
 
-from scripts.support.errors import UserError
-from scripts.tfod import machines, training
+from facemask.core.errors import UserError
+from facemask.tfod import compat, detector_training, distributed
 
 TRAINING = """
 train_config {{
@@ -43,8 +42,12 @@ eval_input_reader {{
 """
 
 
-def write_config(folder: Path, annotations: Path, steps: int, rate: float, batch: int = 2, start: str = "") -> Path:
-    """Write the tiny model's pipeline.config into `folder`."""
+def write_config(
+    folder: Path, annotations: Path, steps: int, rate: float, batch: int = 2, start: Path | str = ""
+) -> Path:
+    """Write the tiny model's pipeline.config into `folder`; `start` is the prefix of a checkpoint to start from."""
+    if start:
+        start = f'fine_tune_checkpoint: "{start}" fine_tune_checkpoint_type: "full" fine_tune_checkpoint_version: V2'
     folder.mkdir(parents=True, exist_ok=True)
     model = tiny_model.CONFIG.split("train_config")[0]
     path = folder / "pipeline.config"
@@ -52,25 +55,18 @@ def write_config(folder: Path, annotations: Path, steps: int, rate: float, batch
     return path
 
 
-def train_original(config: Path, folder: Path, steps: int, seed: int) -> None:
+def train_original(config: Path, folder: Path, steps: int) -> None:
     """The API's own train loop on the same config, one step in each of its iterations."""
-    from scripts.tfod import compat
-
-    compat.install()
     import tensorflow as tf
     from object_detection import model_lib_v2
 
-    tf.keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    tf.keras.utils.set_random_seed(0)
     with tf.distribute.MirroredStrategy().scope():
         model_lib_v2.train_loop(str(config), str(folder), train_steps=steps, num_steps_per_iteration=1)
 
 
 def divide_the_processor(number: int) -> None:
     """Make TensorFlow see so many processors, as it would see GPUs."""
-    from scripts.tfod import compat
-
-    compat.install()
     import tensorflow as tf
 
     (processor,) = tf.config.list_physical_devices("CPU")
@@ -88,26 +84,25 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="a checkpoint's prefix")
     parser.add_argument("--original", action="store_true", help="the API's own train loop")
     parser.add_argument("--processors", type=int, help="so many devices, made of the one processor")
-    parser.add_argument("--largest-file", type=int, help="bytes; a longer one cannot be written")
     given = parser.parse_args()
+    compat.install()
     if given.processors:
         divide_the_processor(given.processors)
-    if given.largest_file:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (given.largest_file, resource.RLIM_INFINITY))
-    start = f'fine_tune_checkpoint: "{given.start}" fine_tune_checkpoint_type: "full" fine_tune_checkpoint_version: V2'
-    cluster = machines.read(os.environ)
+    cluster = distributed.read_tf_config(os.environ)
     write = write_config if cluster is None or cluster.is_chief else lambda folder, *_, **__: folder / "pipeline.config"
-    start = start if given.start else ""
-    config = write(given.folder, given.annotations, given.steps, given.rate, given.batch, start)
+    config = write(given.folder, given.annotations, given.steps, given.rate, given.batch, given.start or "")
     if given.original:
-        train_original(config, given.folder, given.steps, seed=0)
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+        train_original(config, given.folder, given.steps)
         return
     try:
-        outcome = training.train(
+        outcome = detector_training.train(
             config,
             given.folder,
             standin.settings(steps=given.steps, warmup_steps=0, batch=given.batch),
-            training.Options(**given.options),
+            detector_training.Options(**given.options),
             cluster,
         )
     except UserError as error:

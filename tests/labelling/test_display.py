@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.labelling import display
-from scripts.support.errors import UserError
+from facemask.core.errors import UserError
+from facemask.labelling import display
 
 installed = pytest.mark.skipif(
     not all(util.find_spec(module) for module in ("PyQt5", "labelImg")),
-    reason="labelImg is not installed (dependency group `label`)",
+    reason="needs the dependency group label",
 )
 
 
@@ -32,13 +32,13 @@ def interpreter(folder: Path, stderr: str, code: int) -> str:
 def test_a_missing_labelimg_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display.util, "find_spec", lambda module: None if module == "labelImg" else object())
     with pytest.raises(UserError, match="make label"):
-        display.check({"DISPLAY": ":0"})
+        display.check_display({"DISPLAY": ":0"})
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
 def test_no_display_is_said_before_qt_is_asked(pretend_installed: None) -> None:
-    with pytest.raises(UserError, match="no display"):
-        display.check({"DISPLAY": ""}, python="/does/not/exist")
+    with pytest.raises(UserError, match="DISPLAY"):
+        display.check_display({"DISPLAY": ""}, python="/does/not/exist")
 
 
 def test_missing_libraries_are_named_with_what_to_install(tmp_path: Path, pretend_installed: None) -> None:
@@ -48,7 +48,7 @@ Cannot load library /v/plugins/platforms/libqxcb.so: (libxcb-icccm.so.4: cannot 
 qt.qpa.plugin: Could not load the Qt platform plugin "xcb" in "" even though it was found.
 This application failed to start because no Qt platform plugin could be initialized."""
     with pytest.raises(UserError) as caught:
-        display.check({"DISPLAY": ":0"}, python=interpreter(tmp_path, stderr, 134))
+        display.check_display({"DISPLAY": ":0"}, python=interpreter(tmp_path, stderr, 134))
     assert "(libxcb-icccm.so.4)" in str(caught.value)
     assert "apt-get install" in str(caught.value)
     assert "libxcb-icccm4" in str(caught.value)
@@ -57,19 +57,19 @@ This application failed to start because no Qt platform plugin could be initiali
 def test_any_other_failure_shows_what_qt_said_last(tmp_path: Path, pretend_installed: None) -> None:
     python = interpreter(tmp_path, "the reason\nQFactoryLoader::noise\n\n", 1)
     with pytest.raises(UserError, match="the reason"):
-        display.check({"DISPLAY": ":0"}, python=python)
+        display.check_display({"DISPLAY": ":0"}, python=python)
 
 
 @installed
 def test_a_display_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"':9876'|Qt's system libraries"):
-        display.check({"DISPLAY": ":9876", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)})
+        display.check_display({"DISPLAY": ":9876", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)})
 
 
 @installed
 def test_a_platform_that_works_passes(tmp_path: Path) -> None:
     try:
-        display.check({"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)})
+        display.check_display({"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)})
     except UserError as error:
         if "system libraries are missing" in str(error):
             pytest.skip(str(error))

@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageGrab, features
 
-from scripts.dataset import voc
-from scripts.labelling import display
+from facemask.data import voc
+from facemask.labelling import display
 
 GREY, RED = (128, 128, 128), (250, 10, 20)
 FACE = (60, 40, 180, 120)
 
 needs_labelimg = pytest.mark.skipif(
     not all(util.find_spec(module) for module in ("PyQt5", "labelImg")),
-    reason="labelImg is not installed (dependency group `label`)",
+    reason="needs the dependency group label",
 )
 needs_display = pytest.mark.skipif(
     not (shutil.which("Xvfb") and shutil.which("xdotool") and features.check("xcb")),
-    reason="no Xvfb, xdotool or Pillow with xcb: no display to draw on",
+    reason="needs Xvfb, xdotool and Pillow with xcb (apt-get install xvfb xdotool)",
 )
 
 
@@ -72,6 +72,17 @@ class Desktop:
         if not len(rows):
             return None
         return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+    def settled(self) -> tuple[int, int, int, int]:
+        """Where the rectangle is once it no longer moves."""
+        last: list[object] = [None]
+
+        def still() -> bool:
+            before, last[0] = last[0], self.red()
+            return last[0] is not None and last[0] == before
+
+        self.until(still, "the picture to stand still")
+        return last[0]  # type: ignore[return-value]
 
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         self.do("mousemove", *start, "mousedown", 1)
@@ -136,13 +147,12 @@ def test_a_box_is_drawn_zoomed_scrolled_and_saved(tmp_path: Path, desktop: Deskt
     first = picture(images / "train" / "1 a  b é.png")
     second = picture(images / "train" / "2.png")
     old = voc.Box("without_mask", 200, 20, 260, 90, difficult=True)
-    voc.write(second.with_suffix(".xml"), voc.Annotation(second, second.name, 300, 200, (old,)))
+    voc.write_voc(second.with_suffix(".xml"), voc.Annotation(second, second.name, 300, 200, (old,)))
     # Without its classes.txt, a YOLO file makes labelImg abort.
     first.with_suffix(".txt").write_text("0 0.5 0.5 0.1 0.1\n")
 
     def draw() -> None:
-        desktop.until(desktop.red, "the picture")
-        left, top, right, bottom = desktop.red() or (0, 0, 0, 0)
+        left, top, right, bottom = desktop.settled()
         desktop.do("mousemove", left - 20, top - 20)
         desktop.key("w")
         time.sleep(0.3)
@@ -164,38 +174,31 @@ def test_a_box_is_drawn_zoomed_scrolled_and_saved(tmp_path: Path, desktop: Deskt
         desktop.do("click", "--repeat", 16, "--delay", 60, 4, "keyup", "ctrl")
         # The selected box covers the red until the pointer leaves it; its size tells the zoom.
         desktop.until(lambda: (now := desktop.red()) is not None and now[0] != before[0], "the wheel to zoom")
-        time.sleep(0.5)
-        zoomed = desktop.red()
+        zoomed = desktop.settled()
         desktop.do("click", "--repeat", 3, "--delay", 60, 5)
-        desktop.until(
-            lambda: (now := desktop.red()) is not None and zoomed is not None and now[1] < zoomed[1], "the scrolling"
-        )
-        time.sleep(0.5)
-        scrolled = desktop.red()
-        assert scrolled
+        desktop.until(lambda: (now := desktop.red()) is not None and now[1] < zoomed[1], "the scrolling")
+        scrolled = desktop.settled()
         # Below the box, where there is nothing but the image to take hold of.
         desktop.drag((scrolled[0], scrolled[3] + 60), (scrolled[0] + 25, scrolled[3] + 90))
         desktop.until(lambda: desktop.red() != scrolled, "the image to be moved")
-        time.sleep(0.5)
-        moved = desktop.red()
-        assert moved and 0 < moved[0] - scrolled[0] <= 25 and 0 < moved[1] - scrolled[1] <= 30, (scrolled, moved)
+        moved = desktop.settled()
+        assert 0 < moved[0] - scrolled[0] <= 25 and 0 < moved[1] - scrolled[1] <= 30, (scrolled, moved)
 
         desktop.key("d")
         desktop.until(lambda: "2.png" in desktop.title(), "the second picture")
         draw()
-        time.sleep(0.5)
         desktop.key("ctrl+q")
         output, _ = process.communicate(timeout=20)
 
     assert process.returncode == 0, output
     assert "Traceback" not in output
-    new = voc.read(first.with_suffix(".xml"))
+    new = voc.read_voc(first.with_suffix(".xml"))
     assert (new.filename, new.width, new.height) == (first.name, 300, 200)
     [box] = new.boxes
     assert box.label == "with_mask"
     assert (box.xmin, box.ymin, box.xmax, box.ymax) == pytest.approx(FACE, abs=1)
     # Not saved by hand: closing the window saves what was drawn, beside the boxes that were there.
-    kept, added = voc.read(second.with_suffix(".xml")).boxes
+    kept, added = voc.read_voc(second.with_suffix(".xml")).boxes
     assert kept == old
     assert (added.xmin, added.ymin, added.xmax, added.ymax) == pytest.approx(FACE, abs=1)
     assert sorted(path.name for path in images.rglob("*") if path.is_file()) == sorted(
@@ -209,7 +212,7 @@ def run_window(images: Path, home: Path, steps: str) -> str:
     code = """
         import sys
         from pathlib import Path
-        from scripts.labelling import labelimg
+        from facemask.labelling import labelimg
         from PyQt5.QtWidgets import QApplication
         labelimg.repair()
         app = QApplication(["labelImg"])
@@ -243,7 +246,7 @@ def labelled(path: Path) -> Path:
     """A picture with an XML, and that XML."""
     picture(path)
     box = voc.Box("with_mask", *FACE)
-    voc.write(path.with_suffix(".xml"), voc.Annotation(path, path.name, 300, 200, (box,)))
+    voc.write_voc(path.with_suffix(".xml"), voc.Annotation(path, path.name, 300, 200, (box,)))
     return path.with_suffix(".xml")
 
 
@@ -267,7 +270,7 @@ def test_a_broken_picture_does_not_lead_back_to_the_first(tmp_path: Path) -> Non
     )
     assert output.split() == ["3.png", "None", "1.png"]
     assert not (images / "2.xml").exists()
-    assert voc.read(xml).boxes == (voc.Box("with_mask", *FACE),)
+    assert voc.read_voc(xml).boxes == (voc.Box("with_mask", *FACE),)
 
 
 @needs_labelimg
@@ -295,7 +298,7 @@ def test_boxes_are_saved_when_another_picture_is_chosen_from_the_list(tmp_path: 
         images, tmp_path, "move_box(); window.file_item_double_clicked(window.file_list_widget.item(1)); print(name())"
     )
     assert output.split()[-1] == "2.png"
-    assert voc.read(xml).boxes[0].xmin == FACE[0] + 1
+    assert voc.read_voc(xml).boxes[0].xmin == FACE[0] + 1
 
 
 @needs_labelimg
@@ -304,7 +307,7 @@ def test_the_format_and_the_folder_cannot_be_changed(tmp_path: Path) -> None:
     xml = labelled(images / "sub" / "1.png")
     run_window(images, tmp_path, "window.change_format(); window.change_save_dir_dialog(); move_box(); window.close()")
     assert {path.suffix for path in images.rglob("*.*")} == {".png", ".xml"}
-    assert voc.read(xml).boxes[0].xmin == FACE[0] + 1
+    assert voc.read_voc(xml).boxes[0].xmin == FACE[0] + 1
 
 
 @needs_labelimg
@@ -339,8 +342,56 @@ def test_all_boxes_are_shown_where_labelimg_gives_up(tmp_path: Path) -> None:
 def test_a_model_s_boxes_that_a_person_verified_are_the_persons(tmp_path: Path) -> None:
     images = tmp_path / "images"
     xml = labelled(images / "1.png")
-    voc.write(xml, dataclasses.replace(voc.read(xml), source="prelabel 0123"))
+    voc.write_voc(xml, dataclasses.replace(voc.read_voc(xml), source="prelabel 0123"))
     run_window(images, tmp_path, "window.verify_image()")
-    assert voc.read(xml).source == "Unknown"
-    assert voc.read(xml).boxes == (voc.Box("with_mask", *FACE),)
+    assert voc.read_voc(xml).source == "Unknown"
+    assert voc.read_voc(xml).boxes == (voc.Box("with_mask", *FACE),)
     assert 'verified="yes"' in xml.read_text()
+
+
+PEEK = """
+import sys
+from pathlib import Path
+from PyQt5.QtCore import QTimer
+from PyQt5.QtWidgets import QApplication
+from facemask.labelling import labelimg
+
+def peek():
+    [window] = [one for one in QApplication.topLevelWidgets() if isinstance(one, labelimg.Window)]
+    print(window.windowTitle(), window.statusBar().currentMessage(), sep="|")
+    window.verify_image()
+    window.open_next_image()
+    print(window.windowTitle())
+    window.close()
+
+class Peeked(labelimg.Window):
+    def import_dir_images(self, folder):
+        super().import_dir_images(folder)
+        QTimer.singleShot(0, peek)
+
+images, classes = map(Path, sys.argv[1:])
+labelimg.Window = Peeked
+chosen = [images / "3.png", images / "sub" / "2.png"]
+sys.exit(labelimg.show(images, ["with_mask"], classes, chosen, {chosen[0]: "wrong class: look"}))
+"""
+
+
+@needs_labelimg
+def test_only_the_chosen_pictures_open_with_a_note_and_space_verifies_one(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    for name in ("1.png", "sub/2.png", "3.png"):
+        path = picture(images / name)
+        box = voc.Box("with_mask", *FACE)
+        voc.write_voc(path.with_suffix(".xml"), voc.Annotation(path, path.name, 300, 200, (box,)))
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", PEEK, str(images), str(tmp_path / "classes.txt")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("labelImg ")]
+    assert said == [
+        f"labelImg {images / '3.png'} [1 / 2]|wrong class: look",
+        f"labelImg {images / 'sub' / '2.png'} [2 / 2]",
+    ]
+    assert voc.read_voc(images / "3.xml").verified
+    assert [(box.label, box.xmin) for box in voc.read_voc(images / "3.xml").boxes] == [("with_mask", FACE[0])]
+    assert not voc.read_voc(images / "sub" / "2.xml").verified

@@ -11,7 +11,7 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from scripts.dataset.label_map import LabelMap
+from facemask.core.label_map import LabelMap
 
 WIDTH, HEIGHT = 160, 120
 

@@ -9,14 +9,14 @@ import made_video
 import numpy as np
 import pytest
 
-from scripts.media import mp4
+from facemask.media import mp4
 
 
 @pytest.mark.parametrize("live", [False, True])
 def test_frames_come_back_at_their_times_in_their_colours(tmp_path: Path, live: bool) -> None:
     path = tmp_path / "a.mp4"
     times = [0.0, 0.04, 0.3, 0.31, 2.0]  # as a camera gives them
-    with mp4.writer(path, live) as add:
+    with mp4.mp4_writer(path, live) as add:
         for i, time in enumerate(times):
             add(made_video.frame(i * 5), time)
     back = made_video.read(path)
@@ -25,13 +25,13 @@ def test_frames_come_back_at_their_times_in_their_colours(tmp_path: Path, live: 
         assert np.abs(image.astype(int) - made_video.frame(i * 5)).mean() < 8
     with av.open(str(path)) as container:
         codec = container.streams.video[0].codec_context
-        assert (codec.name, codec.pix_fmt, codec.colorspace, codec.color_range) == ("h264", "yuv420p", 1, 1)
+        assert (codec.name, codec.pix_fmt, codec.colorspace, codec.color_range) == ("h264", "yuv420p", 6, 1)
     head = path.read_bytes()
     assert head.index(b"moov") < head.index(b"mdat")
 
 
 def test_odd_sizes_and_frames_of_another_size(tmp_path: Path) -> None:
-    with mp4.writer(tmp_path / "a.mp4", live=False) as add:
+    with mp4.mp4_writer(tmp_path / "a.mp4", live=False) as add:
         for i, (width, height) in enumerate([(161, 99), (161, 99), (320, 240), (50, 200)]):
             add(np.full((height, width, 3), 200, np.uint8), i / 10)
     back = made_video.read(tmp_path / "a.mp4")
@@ -40,14 +40,14 @@ def test_odd_sizes_and_frames_of_another_size(tmp_path: Path) -> None:
 
 
 def test_times_that_do_not_grow_lose_no_frame(tmp_path: Path) -> None:
-    with mp4.writer(tmp_path / "a.mp4", live=False) as add:
+    with mp4.mp4_writer(tmp_path / "a.mp4", live=False) as add:
         for time in (0.0, 0.5, 0.5, 0.4, 0.6):
             add(made_video.frame(0), time)
     assert len(made_video.read(tmp_path / "a.mp4")) == 5
 
 
 def test_an_error_leaves_a_whole_file(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), mp4.writer(tmp_path / "a.mp4", live=False) as add:
+    with pytest.raises(KeyError), mp4.mp4_writer(tmp_path / "a.mp4", live=False) as add:
         for i in range(7):
             add(made_video.frame(i), i / 25)
         raise KeyError
@@ -61,8 +61,8 @@ def test_a_recording_that_was_killed_plays_up_to_there(tmp_path: Path) -> None:
 import os, signal, sys
 from pathlib import Path
 import made_video
-from scripts.media import mp4
-with mp4.writer(Path(sys.argv[1]), live=True) as add:
+from facemask.media import mp4
+with mp4.mp4_writer(Path(sys.argv[1]), live=True) as add:
     for i in range(200):
         add(made_video.frame(i), i / 25)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from scripts.dataset.label_map import LabelMap
-from scripts.media.tracking import HOLD, Tracked, Tracking
+from facemask.core.label_map import LabelMap
+from facemask.media.tracking import HOLD, Tracked, Tracking
 
 NAMES = ("with_mask", "without_mask", "mask_weared_incorrect")
 
@@ -65,13 +65,6 @@ def names_of(found: sv.Detections) -> list[str]:
     return [str(name) for name in found["class_name"]]
 
 
-def test_a_face_that_two_classes_claim_is_one_face() -> None:
-    track = tracking()
-    for i in range(3):
-        found = track.update(seen((50, 1, 0.7), (52, 3, 0.6)), i / 25).found
-    assert names_of(found) == ["with_mask"]
-
-
 def test_a_face_missed_for_a_moment_is_held_where_it_is_expected_and_then_gone() -> None:
     track = tracking()
     for i in range(20):
@@ -110,3 +103,32 @@ def test_frames_without_any_face() -> None:
     track = tracking()
     tracked = track.update(seen(), 0.0)
     assert len(tracked.all) == 0 and tracked.all["class_name"].tolist() == []
+
+
+def test_between_detections_a_face_moves_on_at_its_speed_and_its_track_stays_as_it_was() -> None:
+    every_frame, every_fourth = tracking(), tracking()
+    for i in range(60):
+        face = seen((10 + 3 * i, 1, 0.9))
+        sharp = every_frame.update(face, i / 25)
+        moved = every_fourth.update(face, i / 25) if i % 4 == 0 else every_fourth.predict(i / 25)
+        assert moved.detected is (i % 4 == 0)
+        if i > 16:
+            assert moved.all.xyxy[0] == pytest.approx(sharp.all.xyxy[0], abs=1.5)
+            assert moved.all.tracker_id.tolist() == [1] and names(moved) == ["with_mask"]
+    assert every_fourth.faces == every_frame.faces
+
+
+def test_between_detections_a_new_face_stays_and_a_missed_one_is_held_no_longer_than_else() -> None:
+    track = tracking()
+    for i in range(20):
+        track.update(seen((50, 1, 0.9)), i / 25)
+    assert len(track.update(seen((200, 2, 0.9)), 20 / 25).held) == 1
+    times = [20 / 25 + i / 100 for i in range(1, 40)]
+    shown = [track.predict(time) for time in times]
+    assert all(one.found.xyxy[0, 0] == 200 and one.found.tracker_id.tolist() == [-1] for one in shown)
+    assert sum(len(one.held) for one in shown) / 100 == pytest.approx(HOLD - 1 / 25, abs=0.02)
+    assert len(track.predict(5.0).found) == 1, "the pace sees to it that no such time passes"
+
+
+def test_nothing_is_predicted_before_the_first_frame() -> None:
+    assert len(tracking().predict(0.0).all) == 0

@@ -6,9 +6,10 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from scripts.media import writing
-from scripts.media.images import Picture
-from scripts.support.errors import UserError
+from facemask.core.errors import UserError
+from facemask.core.provenance import runtime_versions
+from facemask.media import writing
+from facemask.media.picture_files import Picture
 
 
 def pictures(*names: str) -> list[Picture]:
@@ -16,7 +17,7 @@ def pictures(*names: str) -> list[Picture]:
 
 
 def test_targets_keep_relative_paths_and_never_collide() -> None:
-    found = writing.targets(
+    found = writing.result_paths(
         pictures("a.jpg", "sub/a.jpg", "b.gif", "c.PNG", "d.jpg", "D.png", "e.gif", "e.png"), Path("out")
     )
     assert [(str(t.image), str(t.boxes)) for t in found] == [
@@ -33,8 +34,8 @@ def test_targets_keep_relative_paths_and_never_collide() -> None:
 
 
 def test_a_picture_is_never_overwritten(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="would be overwritten"):
-        writing.targets([Picture(tmp_path / "a.jpg", Path("a.jpg"))], tmp_path)
+    with pytest.raises(UserError, match=f"^{tmp_path / 'a.jpg'}: "):
+        writing.result_paths([Picture(tmp_path / "a.jpg", Path("a.jpg"))], tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png", ".bmp", ".webp", ".tif"])
@@ -63,6 +64,7 @@ def test_boxes_are_written_in_pixels(tmp_path: Path) -> None:
         "image": {"file": "in/a b.jpg", "width": 400, "height": 267},
         "model": {"run": "x"},
         "runtime": "tensorflow fp32",
+        "packages": runtime_versions(),
         "thresholds": {"with_mask": 0.5},
         "boxes": [
             {

@@ -1,15 +1,12 @@
-"""Where a server listens, and what it tidies away."""
+"""Where a server listens."""
 
-import os
 import socket
-import time
-from pathlib import Path
 
 import pytest
 
-from scripts.serving import server
-from scripts.serving.server import Address
-from scripts.support.errors import UserError
+from facemask.core.errors import UserError
+from facemask.serving import server
+from facemask.serving.server import Address
 
 
 @pytest.mark.parametrize(
@@ -27,7 +24,7 @@ from scripts.support.errors import UserError
 )
 def test_only_loopback_is_loopback(host: str, is_loopback: bool, capfd: pytest.CaptureFixture[str]):
     assert Address(host, 1).is_loopback is is_loopback
-    server.say(Address(host, 1), "x")
+    server.announce(Address(host, 1), "x")
     assert ("open to the network" in capfd.readouterr().err) is not is_loopback
 
 
@@ -37,28 +34,11 @@ def test_a_free_port_is_found_and_a_taken_one_refused():
         assert address.port > 0
         with socket.create_connection((address.host, address.port)):
             pass
-        with pytest.raises(UserError, match=rf"PORT={address.port}: cannot be listened on \(.*in use"):
+        with pytest.raises(UserError, match=f"PORT={address.port}:"):
             server.listen(address)
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "256.1.1.1", "x" * 300])
 def test_no_such_host(host: str):
-    with pytest.raises(UserError, match=r"no such address|cannot be listened on"):
+    with pytest.raises(UserError, match=f"HOST={host}"):
         server.listen(Address(host, 0))
-
-
-def test_what_is_old_is_tidied_away(tmp_path: Path):
-    old, new, outside = tmp_path / "in" / "a" / "old", tmp_path / "in" / "b" / "new", tmp_path / "outside"
-    for path in (old, new, outside):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(1000))
-    (tmp_path / "in" / "link").symlink_to(tmp_path)
-    for path in (old, outside, old.parent):
-        os.utime(path, (time.time() - 100,) * 2)
-    assert 2000 <= server.size_of(tmp_path / "in") < 20_000
-    server.tidy(tmp_path / "in", 50)
-    assert not old.exists()
-    assert new.exists()
-    server.tidy(tmp_path / "in", -1)
-    assert list((tmp_path / "in").iterdir()) == []
-    assert outside.exists()

@@ -1,0 +1,66 @@
+"""What weights in half precision cost a detector, over the folds of a cross-validation.
+
+    python benchmarks/half_precision.py workspace/crossval/crossval-fused annotations
+
+Every held-out picture is measured twice, by the network of its fold in float32 and by the same network with weights in
+float16, and the figures are pooled as `make crossval` pools them.
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from facemask.core import openvino_model
+from facemask.core.label_map import LabelMap
+from facemask.data import fold_records
+from facemask.detect.detector_choice import DetectorChoice, choose_detector
+from facemask.evaluation import coco, evaluated_pictures
+from facemask.evaluation.measurement import measure_detector
+
+
+def write_halved(exported: Path, halved: Path) -> None:
+    """Copy exported models, their OpenVINO form alone and in half precision."""
+    for model in sorted(path.parent for path in exported.glob("*/openvino")):
+        target = halved / model.name
+        (target / "openvino").mkdir(parents=True)
+        for file in model.glob("*.json"):
+            shutil.copy(file, target)
+        openvino_model.write_half_precision(model / "openvino", target / "openvino")
+
+
+def measure(exported: Path, system: str, annotations: Path) -> coco.CocoMetrics:
+    """The pooled metrics of the folds' detectors in a folder, on the pictures that each has not seen."""
+    folds = fold_records.read_folds(annotations)
+    label_map = LabelMap(folds.classes)
+    truths, detections = [], []
+    for fold in range(folds.count):
+        choice = DetectorChoice(
+            exported, f"fold{fold}", detector=system, classifier=f"fold{fold}-classifier", precision="fp32"
+        )
+        where = evaluated_pictures.records_source(folds.records_folder(fold), "test", label_map)
+        found = measure_detector(choose_detector(choice).open(), evaluated_pictures.read_pictures(where, label_map))
+        truths += [*found.truths]
+        detections += [*found.detections]
+    truths = [dataclasses.replace(one, image_id=number) for number, one in enumerate(truths, start=1)]
+    return coco.evaluate_detections(truths, detections, label_map)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("crossval", type=Path, help="folder of a cross-validation with a detector")
+    parser.add_argument("annotations", type=Path, help="folder of the folds' records")
+    given = parser.parse_args()
+    system = json.loads((given.crossval / "crossval.json").read_text(encoding="utf-8"))["system"]
+    with tempfile.TemporaryDirectory() as scratch:
+        write_halved(given.crossval / "exported", Path(scratch))
+        for name, exported in (("float32", given.crossval / "exported"), ("float16", Path(scratch))):
+            figures = measure(exported, system, given.annotations)
+            classes = ", ".join(f"{one.name} {100 * (one.ap50 or 0):.2f}" for one in figures.classes)
+            print(f"{name}: mAP@0.5 {100 * (figures.map50 or 0):.2f} ({classes}), AP {100 * (figures.map or 0):.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Measure how many frames per second `make watch` looks at, with one camera and with four, at 1920x1080.
+
+    python -m benchmarks.watch_rate --run ready-fast [--cameras 1,4] [--seconds 20]
+
+Each camera is an HTTP stream (MPEG-TS with H.264, 25 frames a second, made of drawn pictures), which a thread of this
+process sends at that rate. The watch is that of `make watch`: it decodes every frame, and looks at the newest.
+
+The output is a line of JSON for each number of cameras. `processor_seconds_per_frame` is the processor time of the
+whole process, decoding of dropped frames included, for each frame that was looked at. The rates hold for a machine that
+does nothing else; `load` tells whether it did. The frames are detected as a whole, without slices.
+"""
+
+import http.server
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks import video
+from facemask.cli import options
+from facemask.core import command_line, hardware
+from facemask.core.label_map import LabelMap
+from facemask.media import mp4
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+    from facemask.detect.detector import Detector
+
+WARM_UP = 3.0
+"""Seconds after the first detection that are not measured."""
+
+CLIP_SECONDS = 4
+
+
+@dataclass
+class CountingDetector:
+    """A `Detector` that notes when each call ends, and the processor time of the process until then."""
+
+    detector: "Detector"
+    calls: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """See `Detector.name`."""
+        return self.detector.name
+
+    @property
+    def label_map(self) -> LabelMap:
+        """See `Detector.label_map`."""
+        return self.detector.label_map
+
+    def detect(self, images: Sequence[np.ndarray]) -> "list[sv.Detections]":
+        """See `Detector.detect`."""
+        found = self.detector.detect(images)
+        self.calls.append((time.monotonic(), time.process_time()))
+        return found
+
+    def passed(self) -> float:
+        """The seconds since the first call."""
+        return time.monotonic() - self.calls[0][0] if self.calls else 0.0
+
+
+@options.expand_groups
+def main(
+    which: options.DetectorOptions = options.DETECTOR,
+    cameras: Annotated[str, typer.Option(help="Numbers of cameras.")] = "1,4",
+    seconds: Annotated[float, typer.Option(min=1, help="Measure so many seconds.")] = 20.0,
+) -> None:
+    """Measure, and print a line of JSON for each number of cameras."""
+    from facemask.detect import detector_choice
+
+    chosen = detector_choice.choose_detector(which.choice())
+    detector = chosen.open().without_slices()
+    with tempfile.TemporaryDirectory() as scratch:
+        clip = write_stream(Path(scratch) / "drawn.ts").read_bytes()
+        for count in map(int, cameras.split(",")):
+            with streaming_clip(clip) as url:
+                found = measure_watch(detector, [url] * count, Path(scratch) / str(count), seconds)
+            machine = f"{hardware.cpu_name()}, {hardware.usable_cores()} cores"
+            about = {"detector": f"{chosen.name}, {detector.name}", "machine": machine}
+            print(json.dumps(found | about | {"load": round(os.getloadavg()[0], 1)}), flush=True)
+
+
+def measure_watch(detector: "Detector", urls: Sequence[str], folder: Path, seconds: float) -> dict[str, Any]:
+    """Watch streams for some seconds after the warm-up."""
+    from facemask.watch import watch_loop
+    from facemask.watch.watch_config import Camera, Rule, Text, WatchConfig
+
+    counting = CountingDetector(detector)
+    sources = tuple(Camera(f"camera{number}", Text(url)) for number, url in enumerate(urls, start=1))
+    rule = Rule("no-mask", classes=("without_mask",), seconds=3.0)
+    config = WatchConfig(cameras=sources, rules=(rule,), database=folder / "watch.sqlite3")
+    watch_loop.run_watch(
+        config,
+        counting,
+        [0.5] * len(detector.label_map),
+        watch_loop.open_sources(config),
+        receivers={},
+        halted=lambda: counting.passed() > WARM_UP + seconds,
+    )
+    calls = np.array([call for call in counting.calls if call[0] - counting.calls[0][0] >= WARM_UP])
+    (wall, processor), frames = calls[-1] - calls[0], len(calls) - 1
+    return {
+        "cameras": len(urls),
+        "frames_per_second": round(frames / wall, 2),
+        "frames_per_second_of_each": round(frames / wall / len(urls), 2),
+        "processor_seconds_per_frame": round(processor / frames, 4),
+        "processor_seconds_per_second": round(processor / wall, 2),
+        "frames": frames,
+    }
+
+
+def write_stream(path: Path) -> Path:
+    """Write a video of drawn people as a camera would send it."""
+    import av
+
+    codec = next(name for name in mp4.CODECS if name in av.codecs_available)
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream(codec, rate=video.RATE, options={"g": "50", "bf": "0", **mp4.CODECS[codec]})
+        stream.width, stream.height, stream.pix_fmt = video.WIDTH, video.HEIGHT, "yuv420p"
+        for image in video.drawn_frames(CLIP_SECONDS * video.RATE):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@contextmanager
+def streaming_clip(clip: bytes) -> Iterator[str]:
+    """Serve a video of `CLIP_SECONDS` at the rate of its frames, again and again. Yields the URL."""
+    ended = threading.Event()
+    part = -(-len(clip) // (CLIP_SECONDS * video.RATE))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            due, place = time.monotonic(), 0
+            while not ended.wait(max(0.0, due - time.monotonic())):
+                try:
+                    self.wfile.write(clip[place : place + part])
+                except OSError:
+                    return
+                due, place = due + 1 / video.RATE, (place + part) % (CLIP_SECONDS * video.RATE * part)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/clip.ts"
+        finally:
+            ended.set()
+            server.shutdown()
+            thread.join()
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    command_line.run_command(typer.main.get_command(app))

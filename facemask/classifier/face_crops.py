@@ -1,0 +1,57 @@
+"""Cut faces out of pictures. Training and detection share this code, so that both see the same crops."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def cut_faces(image: np.ndarray, xyxy: np.ndarray, margin: float) -> list[np.ndarray]:
+    """Cut boxes out of a picture, each as a square around the box's centre.
+
+    A square keeps a face's proportions when it is resized for the classifier. Where it reaches beyond the picture, the
+    picture's edge pixels are repeated.
+
+    Args:
+        image: The picture, uint8 of shape (height, width, 3), RGB.
+        xyxy: (n, 4) boxes in pixels. They are clipped to the picture first.
+        margin: The margin on each side, as a share of the box's longer side: 0.2 makes the square's side 1.4 times that
+            side.
+
+    Returns:
+        n uint8 arrays of shape (side, side, 3), RGB, side >= 1, each with memory of its own.
+
+    Example:
+        >>> [crop] = cut_faces(np.zeros((100, 200, 3), np.uint8), np.array([[10, 10, 50, 60]]), margin=0.2)
+        >>> crop.shape
+        (70, 70, 3)
+    """
+    height, width = image.shape[:2]
+    crops = []
+    for box in np.asarray(xyxy, dtype=np.float64).reshape(-1, 4):
+        xmin, ymin, xmax, ymax = np.clip(box, 0, (width, height, width, height))
+        side = max(1, round(max(xmax - xmin, ymax - ymin) * (1 + 2 * margin)))
+        left, top = round((xmin + xmax - side) / 2), round((ymin + ymax - side) / 2)
+        columns = np.clip(np.arange(left, left + side), 0, width - 1)
+        rows = np.clip(np.arange(top, top + side), 0, height - 1)
+        crops.append(image[rows[:, np.newaxis], columns])
+    return crops
+
+
+def resize_crops(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Resize crops to the classifier's size.
+
+    Args:
+        crops: uint8 arrays of shape (height, width, 3), of any size, RGB. A crop that is not square is stretched.
+        size: Side in pixels.
+
+    Returns:
+        (n, size, size, 3) uint8, RGB.
+    """
+    import cv2
+
+    batch = np.empty((len(crops), size, size, 3), dtype=np.uint8)
+    for place, crop in zip(batch, crops, strict=True):
+        # When a crop shrinks, area averaging uses the pixels that bilinear sampling would skip.
+        how = cv2.INTER_AREA if min(crop.shape[:2]) > size else cv2.INTER_LINEAR
+        place[:] = cv2.resize(crop, (size, size), interpolation=how)
+    return batch

@@ -1,0 +1,37 @@
+"""Compare several evaluations, with confidence intervals."""
+
+from typing import Annotated
+
+import typer
+
+from facemask.cli import options
+
+
+def main(
+    runs: Annotated[
+        str, typer.Option(help="Names of two or more evaluated runs: a,b,c. The others are compared with the first.")
+    ] = "",
+    draws: options.Draws = options.DRAWS,
+    seed: options.Seed = options.SEED,
+    out: Annotated[str, typer.Option(help="Name of the page in the folder of the reports.")] = "compare",
+    reports: options.Reports = options.REPORTS,
+) -> None:
+    """Write <reports>/compare.html and compare.json: the differences, and whether they are significant."""
+    from rich.console import Console
+
+    from facemask.core.files import replacing_file, write_json
+    from facemask.core.provenance import made_by
+    from facemask.evaluation import comparison, evaluate
+    from facemask.evaluation.report import metric_tables, report_pages
+
+    saved = [evaluate.read_evaluation(reports / name) for name in comparison.parse_run_names(runs)]
+    compared = comparison.compare_evaluations(saved, draws, seed)
+    write_json(reports / f"{out}.json", compared.to_json() | {"made": made_by("compare", runs=runs)})
+    path = reports / f"{out}.html"
+    with replacing_file(path) as beside:
+        beside.write_text(report_pages.render_comparison(saved, compared), encoding="utf-8")
+    console = Console(highlight=False)
+    console.print(metric_tables.comparison_table(compared))
+    for system in compared.systems[1:]:
+        console.print(f"{system.name}: {comparison.describe_difference(system, compared.systems[0])}", soft_wrap=True)
+    console.print(f"{path}", soft_wrap=True)

@@ -1,0 +1,155 @@
+"""Fine-tune a model of the zoo on the records, or continue a run."""
+
+import contextlib
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemask.cli import options
+
+
+class Freeze(str, Enum):
+    """The part of the model that training does not change."""
+
+    NONE = "none"
+    EARLY = "early"
+    BACKBONE = "backbone"
+
+
+def main(
+    run: options.TrainingRun = options.RUN,
+    annotations: options.Annotations = options.ANNOTATIONS,
+    models: options.Models = options.MODELS,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Name of a model in configs/models.yaml. Default: {options.MODEL}, or that of CHECKPOINT=ready."
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            help='Initial weights: "zoo" or "imagenet" (backbone only), both downloaded; "ready" (the detector that '
+            'comes with facemask); a folder, archive or .h5 file; or "none" for random weights.'
+        ),
+    ] = "zoo",
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Total number of steps; the learning rate schedule ends there. Default: 3000; 200 with "
+            "CHECKPOINT=ready.",
+            min=1,
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Images in a step.", min=1)] = 8,
+    size: options.InputSize = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Learning rate. Default: the zoo's, for this batch size; 0.0002 with CHECKPOINT=ready."),
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(help="Optimizer: momentum or adam. Default: momentum; adam with CHECKPOINT=ready."),
+    ] = None,
+    warmup_steps: Annotated[int | None, typer.Option(help="Steps of warm-up. Default: 4% of the steps.")] = None,
+    anchor_scale: options.AnchorScale = options.ANCHOR_SCALE,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="L2 weight. Default: the zoo's 0.0004; adam 0.00001.")
+    ] = None,
+    batch_norm_decay: Annotated[
+        float | None, typer.Option(help="Decay of batch normalisation. Default: 0.997, less in short runs.")
+    ] = None,
+    clip_gradients: Annotated[float, typer.Option(help="Largest norm of the gradients; 0 does not clip.")] = 10.0,
+    augment: options.Augment = options.AUGMENT,
+    freeze: Annotated[
+        Freeze,
+        typer.Option(
+            help='"backbone" does not train the backbone; "early" not its layers up to stride 8, which take half of a '
+            "step's time."
+        ),
+    ] = Freeze.NONE,
+    precision: options.TrainingPrecision = options.TRAINING_PRECISION,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints; 0: about every five minutes.", min=0)] = 0,
+    eval_every: Annotated[int, typer.Option(help="Steps between validations on val; 0: none.", min=0)] = 500,
+    patience: Annotated[
+        int, typer.Option(help="Stop after this many validations without a better one; 0: never.", min=0)
+    ] = 0,
+    average: Annotated[
+        float, typer.Option(help="Decay of averaged weights, such as 0.998; 0: the last step's weights.")
+    ] = 0.0,
+    seed: options.Seed = options.SEED,
+    fresh: options.Fresh = False,
+    new_records: Annotated[
+        bool, typer.Option("--new-records", help="Continue a run that was trained on other records.")
+    ] = False,
+) -> None:
+    """Train a run and write its checkpoints to <models>/<run>/."""
+    given = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
+    from facemask.core.label_map import LabelMap
+    from facemask.core.provenance import made_by
+    from facemask.core.run_names import run_folder
+    from facemask.data import manifest
+    from facemask.tfod import detector_training, distributed, model_zoo, pipeline_config, ready_start, training_runs
+
+    cluster = distributed.read_tf_config(os.environ)
+    folder = run_folder(models, run)
+    records = manifest.read_manifest(annotations)
+    if checkpoint == ready_start.CHECKPOINT:
+        shipped = ready_start.read_ready_start()
+        model, size, steps = model or shipped.model, size or shipped.size, steps or ready_start.STEPS
+        if optimizer is None:
+            optimizer, learning_rate = ready_start.OPTIMIZER, learning_rate or ready_start.LEARNING_RATE
+    model, steps, optimizer = model or options.MODEL, steps or 3000, optimizer or "momentum"
+    zoo_model = model_zoo.find_model(model)
+    if cluster:
+        distributed.refuse_cluster(cluster, records.splits["train"], batch, folder if fresh else None)
+    settings = training_runs.make_settings(
+        records,
+        annotations,
+        folder,
+        size=size or zoo_model.size,
+        steps=steps,
+        batch=batch,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        warmup_steps=warmup_steps,
+        anchor_scale=anchor_scale,
+        weight_decay=weight_decay,
+        batch_norm_decay=batch_norm_decay,
+        clip_gradients=clip_gradients,
+        augment=augment,
+    )
+    config = pipeline_config.make_config(zoo_model.template, settings)
+    this = training_runs.Run(folder, model, LabelMap(records.classes), records.digest)
+    training_runs.refuse_run(this, config, fresh=fresh, new_records=new_records)  # before anything is fetched
+    if fresh:
+        training_runs.refuse_to_remove(folder, Path(checkpoint))
+    start = (
+        None if training_runs.run_goes_on(this, fresh=fresh) else model_zoo.resolve_checkpoint(checkpoint, zoo_model)
+    )
+    is_chief = cluster is None or cluster.is_chief
+    with training_runs.locked_run(folder) if is_chief else contextlib.nullcontext():
+        if is_chief:
+            made = made_by("train", **given)
+            training_runs.prepare_run(this, config, start, made, fresh=fresh, new_records=new_records)
+        outcome = detector_training.train(
+            this.config,
+            this.folder,
+            settings,
+            detector_training.Options(
+                bf16=detector_training.choose_bf16(precision.value),
+                save_every=save_every,
+                freeze=freeze.value,
+                validate_every=eval_every if records.splits["val"].boxes else 0,
+                patience=patience,
+                average=average,
+                seed=seed,
+            ),
+            cluster,
+        )
+    print(f"{this.folder}: trained to step {outcome.step} of {steps}")
+    sys.exit(outcome.exit_code)

@@ -1,0 +1,131 @@
+"""Find and remove what `make clean` may remove: files that a target can make again from the files that stay."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CACHES = (".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
+_LABELS_NOTE = "labels.json"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file or folder that a step made.
+
+    Attributes:
+        path: Its path.
+        size: Bytes, with the contents of a folder.
+        kept: The reason to keep it; None if it may be removed.
+    """
+
+    path: Path
+    size: int
+    kept: str | None = None
+
+
+def find_made_files(root: Path) -> list[Item]:
+    """List the files that steps made below the project's folder, each with the reason to keep it or None.
+
+    Removable are records, exports, predictions, labels for other tools, reports, the demo and caches. Listed with a
+    reason to keep them are an export whose run is gone, recordings of cameras and streams, labels that changed after
+    `make labels` wrote them, cross-validations, the records of folds that cross-validations use, and symbolic links,
+    whose targets others may share.
+
+    Not listed are images, runs, downloads, the events and snapshots of `make watch`, and what assigns images to splits
+    and folds: `boxes.csv`, `inputs.json` (the proportions that `boxes.csv` was made with) and `folds.json`.
+    """
+    return [
+        Item(path, _size(path), _reason_to_keep(path, root))
+        for path in dict.fromkeys(_made(root))
+        if path.is_symlink() or path.exists()
+    ]
+
+
+def remove_items(items: list[Item]) -> int:
+    """Remove the items without a reason to keep them. Returns the number of bytes freed."""
+    freed = 0
+    for item in items:
+        if item.kept is None:
+            if item.path.is_dir():
+                shutil.rmtree(item.path)
+            else:
+                item.path.unlink()
+            freed += item.size
+    return freed
+
+
+def _made(root: Path) -> Iterator[Path]:
+    annotations, workspace = root / "annotations", root / "workspace"
+    for pattern in ("label_map.pbtxt", "records.json", "*.record", "*.record-*-of-*"):
+        yield from sorted(annotations.glob(pattern))
+    yield annotations / "folds"
+    yield workspace / "demo"
+    for folder in ("reports", "predictions", "exported", "labels", "crossval"):
+        inside = workspace / folder
+        for path in [inside] if inside.is_symlink() else sorted(inside.glob("*")):
+            yield from _around_recordings(path) if folder == "predictions" else [path]
+    yield from (root / cache for cache in CACHES)
+    for folder in ("facemask", "scripts", "tests", "benchmarks"):
+        yield from sorted((root / folder).rglob("__pycache__"))
+
+
+def _around_recordings(path: Path) -> Iterator[Path]:
+    """Yield the path; for a folder that holds recordings, yield its contents instead."""
+    if path.is_symlink() or not any(map(_is_recording, path.rglob("*"))):
+        yield path
+    else:
+        for inside in sorted(path.iterdir()):
+            yield from _around_recordings(inside)
+
+
+def _is_recording(path: Path) -> bool:
+    """Whether `make infer` wrote the file from a camera or a stream: an MP4, its table, or its JSON.
+
+    The JSON names the source and is written last. A film or table without a JSON, or a hidden one that was not renamed,
+    was left by a killed process. Its source is unknown, so it counts as a recording. `boxes.csv` is the table of
+    pictures.
+    """
+    if path.suffix not in (".mp4", ".csv", ".json") or not path.is_file():
+        return False
+    try:
+        note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return "source" in note and note["source"]["live"] is not False
+    except (OSError, ValueError, TypeError, KeyError):
+        return path.suffix != ".json" and path.name != "boxes.csv" and not path.name.startswith(".boxes.csv.")
+
+
+def _reason_to_keep(path: Path, root: Path) -> str | None:
+    if path.is_symlink():
+        return "a symbolic link"
+    if root / "workspace" / "predictions" in path.parents and _is_recording(path):
+        return "the recording of a camera or stream"
+    if path.parent == root / "workspace" / "labels" and not _is_untouched_export(path):
+        return "not as `make labels` wrote it"
+    crossval = root / "workspace" / "crossval"
+    if path.parent == crossval:
+        return "a cross-validation, whose training takes hours to repeat"
+    if path == root / "annotations" / "folds" and any(crossval.glob("*/crossval.json")):
+        return f"cross-validations in {crossval.relative_to(root)} use these records"
+    if path.parent == root / "workspace" / "exported":
+        run = root / "workspace" / "models" / path.name
+        if not any(run.rglob("ckpt-*.index")):
+            return f"its run {run.relative_to(root)} has no checkpoint to export again"
+    return None
+
+
+def _is_untouched_export(folder: Path) -> bool:
+    """Whether `make labels` wrote the folder, and nothing in it changed since. It writes `labels.json` last."""
+    try:
+        written = (folder / _LABELS_NOTE).stat().st_mtime_ns
+        return "made" in json.loads((folder / _LABELS_NOTE).read_text(encoding="utf-8")) and all(
+            path.stat().st_mtime_ns <= written for path in folder.rglob("*") if path.is_file()
+        )
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_symlink() or path.is_file() else path.rglob("*")
+    return sum(file.lstat().st_size for file in files if file.is_symlink() or file.is_file())

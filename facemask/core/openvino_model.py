@@ -1,0 +1,82 @@
+"""Convert a SavedModel to OpenVINO's format, and compile the result for the processor."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from facemask.core import hardware, telemetry
+from facemask.core.errors import UserError
+
+FILE = "model.xml"
+"""The network's file; its weights are in `model.bin` beside it."""
+
+
+def write_openvino(saved_model: Path, folder: Path) -> None:
+    """Convert a SavedModel: write `FILE` and its weights into `folder`, with the same operations, in float32."""
+    telemetry.refuse_telemetry()
+    import openvino as ov
+
+    # The default would store float32 weights as float16.
+    ov.save_model(ov.convert_model(str(saved_model)), folder / FILE, compress_to_fp16=False)
+
+
+def write_half_precision(source: Path, folder: Path) -> None:
+    """Write the network of a folder into another one with its weights in float16. It still computes in float32.
+
+    What the conversion noted of the machine, such as the path of the SavedModel, is left out.
+    """
+    telemetry.refuse_telemetry()
+    import openvino as ov
+
+    network = ov.Core().read_model(source / FILE)
+    if "conversion_parameters" in network.rt_info:
+        del network.rt_info["conversion_parameters"]
+    ov.save_model(network, folder / FILE, compress_to_fp16=True)
+    described = folder / FILE
+    described.write_bytes(re.sub(rb"\n\t+", b"\n", described.read_bytes()))  # a fifth of the file is indentation
+
+
+def compile_openvino(folder: Path, in_bf16: bool, again: str) -> Any:
+    """Load the network of a folder as OpenVINO's `CompiledModel`, optimised for the latency of a single request.
+
+    Args:
+        folder: The folder that holds `FILE`.
+        in_bf16: Compute in bfloat16; slower on a processor without native bfloat16.
+        again: What the user can do if the file is missing or damaged; a sentence.
+
+    Raises:
+        UserError: OpenVINO is not installed, or the file is missing or damaged.
+    """
+    telemetry.refuse_telemetry()
+    try:
+        import openvino  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"OpenVINO cannot be loaded ({error}). RUNTIME=tensorflow does not need it.") from None
+    path = folder / FILE
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. {again}")
+    try:
+        return compile_network(path, in_bf16)
+    except RuntimeError as error:
+        raise UserError(f"{path}: cannot be loaded ({str(error).splitlines()[-1]}). {again}") from None
+
+
+def compile_network(network: Any, in_bf16: bool) -> Any:
+    """Compile a network for the processor, optimised for the latency of a single request.
+
+    OpenVINO uses all cores on which the process may run, according to their kind. It does not know every container's
+    limit, so this function passes it on.
+
+    Args:
+        network: An `openvino.Model`, or the path of a file.
+        in_bf16: Compute in bfloat16.
+
+    Raises:
+        RuntimeError: The file is missing or damaged.
+    """
+    import openvino as ov
+
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if hardware.usable_cores() < hardware.available_cores():
+        options["INFERENCE_NUM_THREADS"] = hardware.usable_cores()
+    return ov.Core().compile_model(network, "CPU", options)

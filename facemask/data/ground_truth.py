@@ -1,0 +1,59 @@
+"""Read images with their labelled boxes, for evaluation: from records, or from a folder with Pascal VOC XML."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from facemask.core.errors import UserError
+from facemask.core.label_map import LabelMap
+from facemask.data import images, manifest, tfexample, tfrecord
+from facemask.data.data_rules import refuse_stopping_findings
+from facemask.data.discovery import discover_pictures
+from facemask.data.labelled_picture import GroundTruth, read_labelled_picture
+from facemask.data.splits import SPLITS
+
+
+def read_records(annotations: Path, split: str) -> Iterator[tuple[np.ndarray, GroundTruth]]:
+    """Yield the images of a split in the order of the record files. An image that train repeats is yielded once.
+
+    Yields:
+        The image, uint8 of shape (height, width, 3), RGB, and its ground truth.
+
+    Raises:
+        UserError: The split is unknown, or the records are missing or damaged.
+
+    Example:
+        >>> for image, truth in read_records(Path("annotations"), "test"):
+        ...     print(truth.name, len(truth.boxes))
+    """
+    if split not in SPLITS:
+        raise UserError(f"no split {split!r}. There are: {', '.join(SPLITS)}.")
+    seen: set[str] = set()
+    for file in manifest.read_manifest(annotations).splits[split].files:
+        for number, record in enumerate(tfrecord.read_tfrecord(annotations / file)):
+            try:
+                truth, encoded = tfexample.decode_example(record, image_id=len(seen) + 1)
+                if truth.name in seen:
+                    continue
+                image = images.decode_image(encoded)
+            except (ValueError, images.ImageError) as error:
+                message = f"{annotations / file}: record {number} cannot be read ({error}). Make the records again."
+                raise UserError(message) from None
+            seen.add(truth.name)
+            yield image, truth
+
+
+def read_folder(root: Path, label_map: LabelMap) -> Iterator[tuple[np.ndarray, GroundTruth]]:
+    """Yield the labelled images of a folder that `make records` would use.
+
+    Raises:
+        UserError: The folder has no labelled image, or problems that stop `make records`.
+    """
+    sources, findings = discover_pictures(root)
+    refuse_stopping_findings(root, findings)
+    for number, source in enumerate(sources, start=1):
+        picture, encoded = read_labelled_picture(root, source, label_map)
+        refuse_stopping_findings(root, picture.findings)
+        if picture.usable:
+            yield images.decode_image(encoded), picture.ground_truth(label_map, number)

@@ -1,0 +1,276 @@
+"""Our labels in the formats of other tools, with the pictures: a folder that can be packed and uploaded as it is.
+
+coco/   annotations/instances_default.json   images/<name>
+yolo/   data.yaml   images/<split>/<name>    labels/<split>/<name>.txt
+cvat/   annotations.xml                      images/<name>
+label_studio/   tasks.json   interface.xml   images/<name>
+
+`labels.json` in each says what made it. Coordinates are written in full, so that no box moves.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+from lxml import etree
+
+from facemask.core.errors import UserError
+from facemask.core.files import replacing_folder, write_json
+from facemask.core.label_map import LabelMap
+from facemask.core.provenance import made_by
+from facemask.data.data_rules import refuse_stopping_findings
+from facemask.data.earlier_records import assigned_splits
+from facemask.data.labelled_picture import LabelledPicture, read_labelled_pictures
+from facemask.data.splits import SPLITS, Proportions, split_data_set
+
+MADE = "labels.json"
+"""Marks a folder as one that `make labels` wrote, which it may replace."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        images: How many.
+        boxes: Boxes of each class.
+        notes: What the format cannot hold.
+    """
+
+    folder: Path
+    images: int
+    boxes: Counter[str]
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The summary for people."""
+        boxes = ", ".join(f"{count:,} {label}" for label, count in sorted(self.boxes.items())) or "none"
+        return "\n".join([*self.notes, f"{self.images:,} pictures with their labels in {self.folder}. Boxes: {boxes}."])
+
+
+@dataclass(frozen=True)
+class _Exported:
+    """A picture, and its place in the folder that is written."""
+
+    picture: LabelledPicture
+    split: str
+    place: str
+
+
+def export_labels(
+    root: Path,
+    annotations: Path,
+    target: Path,
+    format_name: str,
+    label_map: LabelMap,
+    processes: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ExportReport:
+    """Write the labels of a folder of images for another tool.
+
+    Boxes are those that records hold: clipped to their picture. The pictures are hard links, or copies where the file
+    system has no links.
+
+    Args:
+        root: The folder of images.
+        annotations: Records that were made of it before, for the splits of `yolo`; may be missing.
+        target: The folder that is written; it may be there if `make labels` wrote it.
+        format_name: A key of `WRITERS`.
+        label_map: The classes.
+        processes: How many read images, 0 for one a core.
+        progress: Called with the pictures read and all of them.
+
+    Raises:
+        UserError: There is no such format, the labels break a rule that stops `make records`, or `target` holds
+            something else.
+
+    Example:
+        >>> export_labels(Path("workspace/images"), Path("annotations"), Path("out"), "coco", label_map).images
+        853
+    """
+    if format_name not in WRITERS:
+        raise UserError(f"OUT={format_name}: no such format. Known are {', '.join(WRITERS)}.")
+    if os.path.lexists(target) and not (target / MADE).is_file():
+        raise UserError(f"{target}: is there, and make labels did not write it. Move it away, or give another FOLDER=.")
+    if target.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(target.resolve()):
+        raise UserError(f"{target}: one folder may not be inside the other, {root}. Give another FOLDER=.")
+    pictures, findings = read_labelled_pictures(root, label_map, processes, progress)
+    refuse_stopping_findings(root, [*findings, *(one for picture in pictures for one in picture.findings)])
+    usable = [picture for picture in pictures if picture.usable]
+    proportions = Proportions()
+    assigned, _ = assigned_splits(annotations, proportions)
+    split_of, _ = split_data_set([picture.as_candidate(assigned) for picture in usable], proportions)
+    exported = [
+        _Exported(picture, split_of[picture.name], place)
+        for picture, place in zip(usable, _places(usable, split_of, format_name), strict=True)
+    ]
+    try:
+        with replacing_folder(target) as beside:
+            for one in exported:
+                _link_or_copy(root / one.picture.name, beside / one.place)
+            WRITERS[format_name](beside, exported, label_map)
+            settings = {"out": format_name, "classes": list(label_map.names), "images": len(exported)}
+            write_json(beside / MADE, {"made": made_by("labels", **settings)})
+    except OSError as error:
+        raise UserError(f"{error.filename or target}: {error.strerror or error}.") from None
+    boxes = sum((picture.class_counts for picture in usable), Counter())
+    return ExportReport(target, len(exported), boxes, tuple(_notes(pictures, usable, format_name)))
+
+
+def _notes(pictures: Sequence[LabelledPicture], usable: Sequence[LabelledPicture], format_name: str) -> list[str]:
+    notes = []
+    unusable = [picture.name for picture in pictures if not picture.usable]
+    if unusable:
+        names = ", ".join(unusable[:5]) + (", ..." if len(unusable) > 5 else "")
+        notes.append(f"{len(unusable):,} pictures are not usable and are left out (make check says why): {names}")
+    difficult = sum(box.difficult for picture in usable for box in picture.boxes)
+    if difficult and format_name in ("yolo", "label_studio"):
+        notes.append(f"{difficult:,} boxes are marked difficult, which the format {format_name} cannot hold.")
+    return notes
+
+
+def _places(pictures: Sequence[LabelledPicture], split_of: Mapping[str, str], format_name: str) -> list[str]:
+    if format_name != "yolo":
+        return [f"images/{picture.name}" for picture in pictures]
+    # Ultralytics finds the labels by replacing `images` in the path, so our folders become part of the name.
+    taken: set[str] = set()
+    places = []
+    for picture in pictures:
+        stem, _, suffix = picture.name.replace("/", "_").rpartition(".")
+        name, number = stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        places.append(f"images/{split_of[picture.name]}/{name}.{suffix}")
+    return places
+
+
+def _link_or_copy(original: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.hardlink_to(original.resolve())
+    except OSError:
+        shutil.copyfile(original, place)
+
+
+def _write_coco(folder: Path, exported: Sequence[_Exported], label_map: LabelMap) -> None:
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, one in enumerate(exported, start=1):
+        picture = one.picture
+        images.append({"id": number, "file_name": picture.name, "width": picture.width, "height": picture.height})
+        for box in picture.boxes:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": label_map.id_of(box.label),
+                    "bbox": [box.xmin, box.ymin, box.width, box.height],
+                    "area": box.width * box.height,
+                    "iscrowd": 0,
+                    "segmentation": [],
+                    "attributes": {"difficult": box.difficult, "truncated": box.truncated},
+                }
+            )
+    categories = [{"id": number, "name": name} for number, name in enumerate(label_map.names, start=1)]
+    value = {
+        "info": {},
+        "licenses": [],
+        "categories": categories,
+        "images": images,
+        "annotations": annotations,
+    }
+    write_json(folder / "annotations" / "instances_default.json", value)
+
+
+def _write_yolo(folder: Path, exported: Sequence[_Exported], label_map: LabelMap) -> None:
+    for split in ("train", "val"):  # Ultralytics asks for both
+        (folder / "images" / split).mkdir(parents=True, exist_ok=True)
+    for one in exported:
+        width, height = one.picture.width, one.picture.height
+        lines = [
+            f"{label_map.id_of(box.label) - 1} {(box.xmin + box.xmax) / 2 / width:.9f} "
+            f"{(box.ymin + box.ymax) / 2 / height:.9f} {box.width / width:.9f} {box.height / height:.9f}\n"
+            for box in one.picture.boxes
+        ]
+        text = folder / "labels" / one.place.removeprefix("images/").rpartition(".")[0]
+        text = text.with_name(f"{text.name}.txt")
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_text("".join(lines), encoding="utf-8")
+    used = {one.split for one in exported} | {"train", "val"}
+    value: dict[str, Any] = {split: f"images/{split}" for split in SPLITS if split in used}
+    value |= {"names": dict(enumerate(label_map.names))}
+    (folder / "data.yaml").write_text(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _write_cvat(folder: Path, exported: Sequence[_Exported], label_map: LabelMap) -> None:
+    root = etree.Element("annotations")
+    etree.SubElement(root, "version").text = "1.1"
+    for number, one in enumerate(exported):
+        picture = one.picture
+        size = {"width": str(picture.width), "height": str(picture.height)}
+        image = etree.SubElement(root, "image", id=str(number), name=picture.name, **size)
+        for box in picture.boxes:
+            corners = {"xtl": box.xmin, "ytl": box.ymin, "xbr": box.xmax, "ybr": box.ymax}
+            node = etree.SubElement(
+                image, "box", label=box.label, occluded="0", **{name: repr(float(at)) for name, at in corners.items()}
+            )
+            for flag in ("difficult", "truncated"):
+                if getattr(box, flag):
+                    etree.SubElement(node, "attribute", name=flag).text = "true"
+    etree.indent(root, "  ")
+    (folder / "annotations.xml").write_bytes(etree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _write_label_studio(folder: Path, exported: Sequence[_Exported], label_map: LabelMap) -> None:
+    tasks = []
+    for one in exported:
+        width, height = one.picture.width, one.picture.height
+        regions = [
+            {
+                "id": f"box{number}",
+                "type": "rectanglelabels",
+                "from_name": "label",
+                "to_name": "image",
+                "original_width": width,
+                "original_height": height,
+                "image_rotation": 0,
+                "value": {
+                    "x": 100 * box.xmin / width,
+                    "y": 100 * box.ymin / height,
+                    "width": 100 * box.width / width,
+                    "height": 100 * box.height / height,
+                    "rotation": 0,
+                    "rectanglelabels": [box.label],
+                },
+            }
+            for number, box in enumerate(one.picture.boxes, start=1)
+        ]
+        # The folder is the document root of Label Studio's local files.
+        address = f"/data/local-files/?d={quote(one.place)}"
+        tasks.append({"data": {"image": address}, "annotations": [{"result": regions}]})
+    write_json(folder / "tasks.json", tasks)
+    view = etree.Element("View")
+    etree.SubElement(view, "Image", name="image", value="$image")
+    labels = etree.SubElement(view, "RectangleLabels", name="label", toName="image")
+    for name in label_map.names:
+        etree.SubElement(labels, "Label", value=name)
+    etree.indent(view, "  ")
+    (folder / "interface.xml").write_bytes(etree.tostring(view, encoding="utf-8", pretty_print=True))
+
+
+WRITERS: Mapping[str, Callable[[Path, Sequence[_Exported], LabelMap], None]] = {
+    "coco": _write_coco,
+    "yolo": _write_yolo,
+    "cvat": _write_cvat,
+    "label_studio": _write_label_studio,
+}
+"""What writes each format. A new one is a function and a row here."""

@@ -1,0 +1,55 @@
+"""Pascal VOC as other tools write it: the XML files in a folder of their own, or beside the pictures."""
+
+import re
+from pathlib import Path
+
+from facemask.data.label_formats.foreign_labels import ForeignLabels, ForeignPicture, one_line
+from facemask.data.label_formats.label_source import LabelSource, PictureFinder, PictureNotFoundError
+from facemask.data.voc import MAX_BYTES, VocError, parse_voc
+
+_SAYS_NOTHING = {"unknown", "unspecified", ""}
+
+
+def root_tag(head: bytes) -> bytes:
+    """The name of an XML's first element, from its first bytes; empty where there is none."""
+    found = re.search(rb"<([A-Za-z_][\w.-]{0,80})", head)
+    return found[1] if found else b""
+
+
+def voc_files(source: LabelSource) -> list[str]:
+    """The XML files whose root is `<annotation>`."""
+    return [name for name in source.with_suffix(".xml") if root_tag(source.head(name)) == b"annotation"]
+
+
+def read_foreign_voc(source: LabelSource, files: list[str], finder: PictureFinder) -> ForeignLabels:
+    """Read the XML files. The picture is the one that `<filename>` names, else the one of the XML's own name."""
+    pictures: list[ForeignPicture] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            annotation = parse_voc(Path(file), source.read(file, MAX_BYTES))
+            image = _picture(annotation.filename, file, finder)
+        except VocError as error:
+            problems.append(str(error))
+        except PictureNotFoundError as error:
+            problems.append(f"{file}: {error}")
+        else:
+            origin = "" if annotation.source.lower() in _SAYS_NOTHING else one_line(annotation.source)
+            pictures.append(
+                ForeignPicture(
+                    image, file, annotation.boxes, width=annotation.width, height=annotation.height, origin=origin
+                )
+            )
+    return ForeignLabels(tuple(pictures), tuple(problems))
+
+
+def _picture(filename: str, file: str, finder: PictureFinder) -> str:
+    stem = file.rpartition("/")[2].rpartition(".")[0]
+    try:
+        return finder.find(filename or stem, near=file)
+    except PictureNotFoundError:
+        try:
+            return finder.find(stem, near=file)
+        except PictureNotFoundError:
+            pass
+        raise

@@ -1,0 +1,1 @@
+"""Detect faces in pictures, and how each wears its mask."""

@@ -1,0 +1,371 @@
+"""Choose the detector from the options of a step, and describe it for the results."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from facemask.classifier import exported_classifier, face_classifier
+from facemask.classifier.exported_classifier import ExportedClassifier
+from facemask.classifier.face_classifier import resolve_classifier_runtime
+from facemask.core import downloads, exported_model
+from facemask.core.errors import UserError
+from facemask.core.files import sha256
+from facemask.core.label_map import LabelMap
+from facemask.core.run_names import run_folder
+from facemask.detect import fused, runtimes
+from facemask.detect.detector import RawDetector
+from facemask.detect.faces import face_finder
+from facemask.detect.faces.box_alignment import AlignedFaces, BoxAlignment
+from facemask.detect.faces.face_finder import FaceFinder
+from facemask.detect.faces.yunet import YuNet
+from facemask.detect.fused import FusedDetector
+from facemask.detect.opened_detector import OpenedDetector
+from facemask.detect.score_thresholds import METRICS, parse_thresholds
+from facemask.ready import shipped_detector
+from facemask.ready.shipped_detector import ShippedDetector, ShippedForm
+
+NAMES = ("ssd", "two_stage", "rescored", "fused")
+"""What DETECTOR= takes."""
+
+
+@dataclass(frozen=True)
+class DetectorChoice:
+    """The options, as the user gives them.
+
+    Attributes:
+        exported: The folder of the exported models and classifiers.
+        run: Name of the exported detector, or of a form of the shipped one (`shipped_detector.FORMS`). An export of the
+            user's own of that name comes first.
+        run_was_named: Whether the user named the run. If not, and nothing is exported, it is the shipped detector.
+        detector: One of `NAMES`: the exported detector alone, faces and a classifier, the exported detector with its
+            boxes scored again by a classifier, or the last two joined. Empty: the exported detector alone, or what the
+            form of the shipped one is.
+        faces: One of `face_finder.NAMES`, for two_stage and fused.
+        faces_model: The user's own file for it; None takes the published one.
+        faces_size: The longer side in pixels to which pictures are scaled for the face detector; 0 for its default.
+        classifier: Name of the exported classifier.
+        runtime: The runtime of the networks; not that of the face detectors, which OpenVINO (yunet) and OpenCV run.
+        precision: The precision of the networks.
+        pretrained: The folder of the downloads.
+        shipped: The folder of the shipped detector.
+    """
+
+    exported: Path
+    run: str = "default"
+    run_was_named: bool = True
+    detector: str = ""
+    faces: str = "yunet"
+    faces_model: Path | None = None
+    faces_size: int = 0
+    classifier: str = "classifier"
+    runtime: str = "auto"
+    precision: str = "auto"
+    pretrained: Path = downloads.PRETRAINED
+    shipped: Path = shipped_detector.FOLDER
+
+
+@dataclass(frozen=True)
+class ChosenDetector:
+    """A detector whose parts all exist.
+
+    Attributes:
+        name: The name of the folder for its results: the run's, or one made of the names of the parts.
+        label_map: Its classes.
+        model: Its description in the results, as JSON values: `run`, `model`, `steps`, `input`, `config_sha256` and
+            `exported`, each None if it does not apply. A detector of two stages also has `faces` (`name`, `size`,
+            `files` with their SHA-256, `alignment`) and `classifier` (`run`, `backbone`, `size`, `margin`, `files`), a
+            fused one also `fusion` (`share`, `min_iou`).
+        networks: The runtime and the precision of each network.
+        load: Loads the detector without tiling and with all boxes of a face.
+        thresholds: The score of each class from which a box counts where the user does not say otherwise, by class.
+        training_pictures: The perceptual hashes of the pictures that it was trained on, where they are known: those of
+            the shipped detector.
+    """
+
+    name: str
+    label_map: LabelMap
+    model: dict[str, Any]
+    networks: tuple[tuple[str, str], ...]
+    load: Callable[[], RawDetector]
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    training_pictures: tuple[int, ...] = ()
+
+    def open(self) -> OpenedDetector:
+        """Load it, ready for use."""
+        return OpenedDetector(self.load(), self.thresholds)
+
+    def parse_thresholds(self, text: str, reports: Path) -> tuple[float, ...]:
+        """The threshold of each class that THRESHOLD= means for this detector; see `score_thresholds.parse_thresholds`.
+
+        Args:
+            text: What the user wrote; empty for the detector's own.
+            reports: The folder of the reports.
+        """
+        return parse_thresholds(text, self.label_map, metrics=reports / self.name / METRICS, own=self.thresholds)
+
+
+def choose_detector(choice: DetectorChoice, report: Callable[[str], None] = print) -> ChosenDetector:
+    """Find the parts of the detector, and download the face detector's files if they are not there. Loads nothing yet.
+
+    Args:
+        choice: The options.
+        report: Called with each line for the user.
+
+    Raises:
+        UserError: A name is unknown, a part is missing, or the parts do not fit each other.
+    """
+    if choice.detector not in ("", *NAMES):
+        raise UserError(f"DETECTOR={choice.detector}: must be one of {', '.join(NAMES)}.")
+    name = _shipped_form(choice)
+    if name is not None:
+        if not choice.run_was_named:
+            report(
+                f"{choice.exported}: no exported model, so this is RUN={name}, the detector that comes with facemask"
+            )
+        return _shipped(choice, name, report)
+    if choice.detector in ("", "ssd"):
+        return _ssd(choice)
+    if choice.detector == "rescored":
+        return _rescored(choice)
+    if choice.faces not in face_finder.NAMES:
+        raise UserError(f"FACES={choice.faces}: must be one of {', '.join(face_finder.NAMES)}.")
+    if choice.detector == "fused":
+        return _fused(choice, report)
+    return _ssd_and_classifier(choice) if choice.faces == "ssd" else _faces_and_classifier(choice, report)
+
+
+def choose_other_detector(choice: DetectorChoice, other: str) -> ChosenDetector:
+    """Find the parts of a second detector, which is compared with the first.
+
+    Args:
+        choice: The first.
+        other: Another kind of detector made of the same parts, one of `NAMES`; or the name of another exported run.
+
+    Raises:
+        UserError: It is the same as the first, a part is missing, or its classes are others.
+    """
+    if other in NAMES:
+        second = replace(choice, detector=other)
+    else:
+        second = replace(choice, detector="", run=other, run_was_named=True)
+    first, found = choose_detector(choice), choose_detector(second)
+    if found.name == first.name:
+        raise UserError(f"OTHER={other}: is the detector itself. Name another.")
+    if found.label_map != first.label_map:
+        names = ", ".join(found.label_map.names)
+        raise UserError(f"OTHER={other}: its classes are {names}; those of {first.name} are others.")
+    return found
+
+
+def _ssd(choice: DetectorChoice) -> ChosenDetector:
+    folder = run_folder(choice.exported, choice.run)
+    model = exported_model.read_exported_model(folder)
+    runtime, precision = runtimes.resolve_runtime(model, choice.runtime, choice.precision)
+    about = {
+        "run": model.run,
+        "model": model.model,
+        "steps": model.steps,
+        "input": [model.width, model.height],
+        "config_sha256": model.config_sha256,
+        "exported": str(folder),
+    }
+
+    def load() -> RawDetector:
+        return runtimes.load_model(folder, runtime, precision)
+
+    networks = ((runtime, precision),)
+    return ChosenDetector(choice.run, model.label_map, about, networks, load, model.thresholds)
+
+
+def _shipped_form(choice: DetectorChoice) -> str | None:
+    """The form of the shipped detector that the options mean; None where they mean an exported one.
+
+    Raises:
+        UserError: No run was named, there is no export named `choice.run`, but there are others.
+    """
+    own = run_folder(choice.exported, choice.run)
+    if exported_model.is_exported(own):
+        return None
+    if choice.run_was_named:
+        return choice.run if choice.run in shipped_detector.FORMS else None
+    if choice.detector or not shipped_detector.is_shipped(choice.shipped):
+        return None
+    if others := exported_model.exported_runs(choice.exported):
+        raise UserError(f"{own}: no exported model. RUN= takes {', '.join((*others, *shipped_detector.FORMS))}.")
+    return shipped_detector.FORMS[0]
+
+
+def _shipped(choice: DetectorChoice, name: str, report: Callable[[str], None]) -> ChosenDetector:
+    default = DetectorChoice(choice.exported)
+    for option in ("detector", "faces", "faces_model", "faces_size", "classifier"):
+        if getattr(choice, option) != getattr(default, option):
+            given = f"{option.upper()}={getattr(choice, option)}"
+            raise UserError(f"{given}: RUN={name} is a whole detector, which has its own. Leave {option.upper()} out.")
+    if choice.runtime not in ("auto", "openvino"):
+        raise UserError(f"RUNTIME={choice.runtime}: RUN={name} is shipped for openvino alone. Leave RUNTIME out.")
+    shipped = shipped_detector.open_shipped(choice.shipped)
+    chosen = choose_detector(_parts_of(choice, shipped, shipped.forms[name]), report)
+    return replace(
+        chosen,
+        name=name,
+        model=chosen.model | {"run": name},
+        thresholds=shipped.forms[name].thresholds,
+        training_pictures=shipped.training_pictures,
+    )
+
+
+def _parts_of(choice: DetectorChoice, shipped: ShippedDetector, form: ShippedForm) -> DetectorChoice:
+    """The same options as if the shipped files were the user's own exports."""
+    return replace(
+        choice,
+        exported=shipped.folder,
+        run=shipped_detector.DETECTOR,
+        run_was_named=True,
+        detector=form.detector,
+        faces=form.faces,
+        faces_model=shipped.folder / shipped_detector.YUNET if form.faces == "yunet" else None,
+        faces_size=form.faces_size,
+        classifier=shipped_detector.CLASSIFIER,
+        # The figures of the model card are those of float32, so it is what nobody has to ask for.
+        precision="fp32" if choice.precision == "auto" else choice.precision,
+    )
+
+
+def _rescored(choice: DetectorChoice) -> ChosenDetector:
+    ssd, classifier = _ssd(choice), _classifier(choice)
+    if classifier.label_map != ssd.label_map:
+        raise UserError(
+            f"{classifier.folder}: its classes are {', '.join(classifier.label_map.names)}; those of "
+            f"{choice.exported / choice.run} are {', '.join(ssd.label_map.names)}. DETECTOR=rescored needs the same."
+        )
+    networks = _resolve_classifier(choice, classifier)
+
+    def load() -> RawDetector:
+        from facemask.detect.two_stage import RescoredDetector
+
+        return RescoredDetector(ssd.load(), face_classifier.open_classifier(classifier.folder, *networks))
+
+    about = ssd.model | {
+        "model": f"{ssd.model['model']}, rescored by {classifier.backbone}",
+        "classifier": _about_classifier(choice, classifier),
+    }
+    name = f"rescored-{choice.run}-{choice.classifier}"
+    return ChosenDetector(name, ssd.label_map, about, (*ssd.networks, networks), load)
+
+
+def _fused(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetector:
+    if choice.faces == "ssd":
+        raise UserError("FACES=ssd: DETECTOR=fused joins RUN= with another face detector: FACES=yunet, res10 or haar.")
+    rescored, two_stage = _rescored(choice), _faces_and_classifier(choice, report)
+
+    def load() -> RawDetector:
+        return FusedDetector(rescored.load(), two_stage.load())
+
+    about = rescored.model | {
+        "model": f"{rescored.model['model']}, fused with {two_stage.model['model']}",
+        "faces": two_stage.model["faces"],
+        "fusion": {"share": fused.SHARE, "min_iou": fused.MIN_IOU},
+    }
+    name = f"fused-{choice.run}-{choice.faces}-{choice.classifier}"
+    return ChosenDetector(name, rescored.label_map, about, (*rescored.networks, *two_stage.networks), load)
+
+
+def _ssd_and_classifier(choice: DetectorChoice) -> ChosenDetector:
+    if choice.faces_model is not None or choice.faces_size:
+        raise UserError("FACES=ssd is the exported detector of RUN=: leave FACES_MODEL and FACES_SIZE out.")
+    ssd, classifier = _ssd(choice), _classifier(choice)
+    networks = _resolve_classifier(choice, classifier)
+
+    def load() -> RawDetector:
+        from facemask.detect.faces.faces_as_detections import DetectorFaces
+        from facemask.detect.two_stage import TwoStageDetector
+
+        return TwoStageDetector(
+            DetectorFaces(ssd.load()), face_classifier.open_classifier(classifier.folder, *networks)
+        )
+
+    about = ssd.model | {
+        "model": f"{ssd.model['model']} as face detector + {classifier.backbone}",
+        "faces": {"name": "ssd", "size": None, "files": {}, "alignment": None},
+        "classifier": _about_classifier(choice, classifier),
+    }
+    name = f"two_stage-ssd-{choice.run}-{choice.classifier}"
+    return ChosenDetector(name, classifier.label_map, about, (*ssd.networks, networks), load)
+
+
+def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetector:
+    classifier = _classifier(choice)
+    if choice.detector == "fused":
+        networks = _resolve_classifier(choice, classifier)
+    else:
+        networks = resolve_classifier_runtime(classifier, choice.runtime, choice.precision)
+    alignment = classifier.alignments.get(choice.faces)
+    files = face_finder.face_finder_files(choice.faces, choice.faces_model, choice.pretrained, report=report)
+    size = choice.faces_size or face_finder.KINDS[choice.faces].size
+
+    def load() -> RawDetector:
+        from facemask.detect.two_stage import TwoStageDetector
+
+        faces = face_finder.load_face_finder(choice.faces, files, size)
+        large_faces: FaceFinder | None = faces.at_twice_the_size() if isinstance(faces, YuNet) else None
+        if alignment is not None:
+            aligned = BoxAlignment(**alignment)
+            faces = AlignedFaces(faces, aligned)
+            large_faces = large_faces and AlignedFaces(large_faces, aligned)
+        return TwoStageDetector(faces, face_classifier.open_classifier(classifier.folder, *networks), large_faces)
+
+    name = f"two_stage-{choice.faces}-{choice.classifier}"
+    about = {
+        "run": name,
+        "model": f"{choice.faces} + {classifier.backbone}",
+        "steps": None,
+        "input": None,
+        "config_sha256": None,
+        "exported": str(classifier.folder),
+        "faces": {"name": choice.faces, "size": size, "files": _digests(files), "alignment": alignment},
+        "classifier": _about_classifier(choice, classifier),
+    }
+    return ChosenDetector(name, classifier.label_map, about, (networks,), load)
+
+
+def ready_runtimes(choice: DetectorChoice) -> list[str]:
+    """The runtimes that are installed and that the detector was exported for, the fastest first.
+
+    Raises:
+        UserError: See `choose_detector`.
+    """
+    if _shipped_form(choice) is not None:
+        return ["openvino"]
+    if choice.detector == "two_stage" and choice.faces != "ssd":
+        return list(face_classifier.ready_runtimes(_classifier(choice)))
+    return list(runtimes.ready_runtimes(exported_model.read_exported_model(run_folder(choice.exported, choice.run))))
+
+
+def _classifier(choice: DetectorChoice) -> ExportedClassifier:
+    return exported_classifier.read_exported_classifier(run_folder(choice.exported, choice.classifier))
+
+
+def _resolve_classifier(choice: DetectorChoice, classifier: ExportedClassifier) -> tuple[str, str]:
+    """The classifier's runtime and precision: the detector's if the classifier has them, or else `auto`."""
+    runtime = choice.runtime if choice.runtime in face_classifier.RUNTIMES else "auto"
+    name, precision = resolve_classifier_runtime(classifier, runtime)
+    if choice.precision in face_classifier.RUNTIMES[name].precisions:
+        precision = choice.precision
+    return name, precision
+
+
+def _about_classifier(choice: DetectorChoice, classifier: ExportedClassifier) -> dict[str, Any]:
+    variables = classifier.saved_model / "variables"
+    weights = sorted((variables if variables.is_dir() else classifier.openvino).glob("*"))
+    return {
+        "run": choice.classifier,
+        "backbone": classifier.backbone,
+        "size": classifier.size,
+        "margin": classifier.margin,
+        "files": _digests([classifier.folder / exported_classifier.NAME, *weights]),
+    }
+
+
+def _digests(files: Sequence[Path]) -> dict[str, str]:
+    return {file.name: sha256(file) for file in files}

@@ -1,0 +1,1 @@
+"""Face detectors: one module each, all with the same interface."""

@@ -1,0 +1,125 @@
+"""YuNet, a small network for faces of some 10 to 300 pixels. OpenVINO runs it in less than half of OpenCV's time.
+
+It searches a picture twice: at full size for small faces, and at a third of that size for faces that fill the picture.
+
+At each cell of its three grids (of 8, 16 and 32 pixels) the network gives the two factors of a score, and the box's
+centre and sides relative to the cell (Wu et al. 2023, doi:10.1007/s11633-023-1423-y; opencv/opencv,
+modules/objdetect/src/face_detect.cpp, decodes them in the same way).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import supervision as sv
+
+from facemask.core import openvino_model, telemetry
+from facemask.detect.faces.face_boxes import SAME_FACE, cannot_load, scale_picture, to_faces
+
+FILE = "YuNet's network (.onnx)"
+
+MIN_SCORE = 0.3
+"""Boxes that score less are left out: on the val split they add false alarms and hardly any face."""
+
+SMALLER = 3
+"""The picture is smaller by this factor in the second search, which is left out below `SMALLEST` pixels."""
+
+SMALLEST = 160
+
+STRIDES = (8, 16, 32)
+"""The sides in pixels of a cell in the network's grids."""
+
+
+@dataclass(frozen=True)
+class YuNet:
+    """A `FaceFinder` that runs YuNet on the picture scaled to each of `sizes`."""
+
+    name: str
+    sizes: tuple[int, ...]
+    compiled: Any
+
+    def at_twice_the_size(self) -> "YuNet":
+        """The same network for large pictures, scaled to twice the size."""
+        size = 2 * self.sizes[0]
+        return YuNet(f"yunet {size} px", sizes_of(size), self.compiled)
+
+    def find(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
+        """See `FaceFinder.find`."""
+        return [self._find(image) for image in images]
+
+    def _find(self, image: np.ndarray) -> sv.Detections:
+        looks = [self._look(image, size) for size in self.sizes]
+        boxes, scores = (np.concatenate(parts) for parts in zip(*looks, strict=True))
+        return to_faces(boxes, scores, image)
+
+    def _look(self, image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The boxes, (n, 4) in pixels of the picture, and their scores, in the picture scaled to `size`."""
+        small = scale_picture(image, size)
+        height, width = small.shape[:2]
+        pixels = np.pad(small[:, :, ::-1], ((0, -height % STRIDES[-1]), (0, -width % STRIDES[-1]), (0, 0)))  # BGR
+        # A request for each call, so that threads can call this at the same time.
+        request = self.compiled.create_infer_request()
+        request.infer([np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], dtype=np.float32)])
+        parts = [decode_grid(request, stride, pixels.shape[1] // stride) for stride in STRIDES]
+        xyxy, scores = (np.concatenate(values) for values in zip(*parts, strict=True))
+        if len(scores):
+            faces = sv.Detections(xyxy=xyxy, confidence=scores, class_id=np.zeros(len(scores), int)).with_nms(SAME_FACE)
+            xyxy, scores = faces.xyxy, np.asarray(faces.confidence)
+        # Rounding can scale a thin picture's sides differently.
+        return xyxy * np.tile([image.shape[1] / width, image.shape[0] / height], 2), scores
+
+
+def decode_grid(request: Any, stride: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes that one grid gives.
+
+    Args:
+        request: Has the network's outputs: `get_tensor(name).data`.
+        stride: The side of a cell in pixels.
+        columns: Cells in a row of the grid.
+
+    Returns:
+        (n, 4) xyxy in pixels of the network's input, and (n,) scores, of those that score `MIN_SCORE` or more.
+    """
+    faces, objects = (request.get_tensor(f"{name}_{stride}").data[0, :, 0] for name in ("cls", "obj"))
+    scores = np.sqrt(faces.clip(0, 1) * objects.clip(0, 1))
+    [cells] = np.nonzero(scores >= MIN_SCORE)
+    boxes = request.get_tensor(f"bbox_{stride}").data[0, cells]
+    centres = (np.stack([cells % columns, cells // columns], axis=1) + boxes[:, :2]) * stride
+    halves = np.exp(boxes[:, 2:]) * stride / 2
+    xyxy = np.concatenate([centres - halves, centres + halves], axis=1)
+    finite = np.isfinite(xyxy).all(axis=1)
+    return xyxy[finite], scores[cells][finite]
+
+
+def with_companions(given: Path | None) -> tuple[Path, ...]:
+    """The network alone."""
+    assert given is not None  # no library brings one
+    return (given,)
+
+
+def load_yunet(files: Sequence[Path], size: int) -> YuNet:
+    """Load the network.
+
+    Raises:
+        UserError: The file is not YuNet's network, or OpenVINO is not installed.
+    """
+    telemetry.refuse_telemetry()
+    try:
+        import openvino as ov
+
+        network = ov.Core().read_model(files[0])
+        network.reshape([1, 3, -1, -1])
+        for stride in STRIDES:
+            for name in ("cls", "obj", "bbox"):
+                network.output(f"{name}_{stride}")
+        compiled = openvino_model.compile_network(network, in_bf16=False)
+    except (ImportError, RuntimeError) as error:
+        raise cannot_load(files[0], "YuNet", error) from None
+    return YuNet(f"yunet {size} px", sizes_of(size), compiled)
+
+
+def sizes_of(size: int) -> tuple[int, ...]:
+    """The sizes of the searches of which the first is at `size` pixels."""
+    return (size, size // SMALLER) if size // SMALLER >= SMALLEST else (size,)

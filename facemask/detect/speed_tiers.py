@@ -1,0 +1,86 @@
+"""The detectors from the fastest to the most accurate, and which of them suits a machine.
+
+The work of each is known; the time is estimated from the rates that `speed_probe` measures. It leaves out reading,
+drawing and the suppression of boxes, and can be wrong by a factor of two. `python -m benchmarks.tiers` measures it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from facemask.detect.speed_probe import ProcessorSpeed
+
+VIDEO_MILLISECONDS = 20.0
+"""The longest time for a frame of a 1080p video of 25 frames a second, if each frame is to be detected in real time.
+Decoding, drawing and encoding a frame take the other half of its 40 ms on two cores (`python -m benchmarks.video`)."""
+
+PICTURE_MILLISECONDS = 120.0
+"""The longest time for a picture that seems immediate to a person who sends pictures one by one."""
+
+
+@dataclass(frozen=True)
+class SpeedTier:
+    """A detector with the work of one picture.
+
+    Attributes:
+        name: What a user types to get it.
+        dense: Billions of multiply-accumulate operations in a ResNet's convolutions.
+        separable: Billions of them in a MobileNet's.
+        ships: Whether it comes with facemask; the others have to be trained.
+    """
+
+    name: str
+    dense: float
+    separable: float
+    ships: bool = False
+
+    def milliseconds(self, speed: ProcessorSpeed) -> float:
+        """The estimated time of a picture on a machine."""
+        return 1000 * (self.dense / speed.dense + self.separable / speed.separable)
+
+
+_FPNLITE_448 = 1.65
+"""Counted over the exported network's operations. The work grows with the area of the input."""
+_RESNET50_640 = 81.0
+"""Counted over the layers: backbone 33, FPN 7, heads 41. Its 1x1 layers are wide, so they count as dense."""
+
+TIERS = (
+    SpeedTier("MODEL=ssd_mobilenet_v2_fpnlite_320x320", 0.0, _FPNLITE_448 * (320 / 448) ** 2),
+    # YuNet at 640 pixels and the classifier: 0.7 times the processor time of FPNLite at 448 pixels, see RUN=ready.
+    SpeedTier("RUN=ready-fast", 0.0, 0.7 * _FPNLITE_448, ships=True),
+    SpeedTier("MODEL=ssd_mobilenet_v2_fpnlite_640x640 SIZE=448", 0.0, _FPNLITE_448),
+    # YuNet at 960 pixels and the classifier. Measured: 1.4 times the processor time of FPNLite at 448 pixels, in one
+    # thread with AVX512, in photographs of some five faces. Its networks are like a MobileNet.
+    SpeedTier("RUN=ready", 0.0, 1.4 * _FPNLITE_448, ships=True),
+    SpeedTier("MODEL=ssd_mobilenet_v2_fpnlite_640x640", 0.0, _FPNLITE_448 * (640 / 448) ** 2),
+    SpeedTier("MODEL=ssd_resnet50_v1_fpn_640x640 SIZE=448", _RESNET50_640 * (448 / 640) ** 2, 0.0),
+    SpeedTier("MODEL=ssd_resnet50_v1_fpn_640x640", _RESNET50_640, 0.0),
+)
+"""The fastest first."""
+
+
+def recommend_tier(speed: ProcessorSpeed, limit: float, tiers: Sequence[SpeedTier] = TIERS) -> SpeedTier:
+    """The last of `tiers`, so the most accurate, that takes no more than `limit` milliseconds; else the first."""
+    fitting = [tier for tier in tiers if tier.milliseconds(speed) <= limit]
+    return fitting[-1] if fitting else tiers[0]
+
+
+def describe_tiers(speed: ProcessorSpeed, shipped: bool = True) -> str:
+    """Lines for people: what to use on this machine, and the estimate for each tier.
+
+    Args:
+        speed: The machine's.
+        shipped: Whether the tiers that ship are there.
+    """
+    trained = [tier for tier in TIERS if not tier.ships]
+    ready = [tier for tier in TIERS if tier.ships] if shipped else []
+    lines = [f"to train your own: {recommend_tier(speed, PICTURE_MILLISECONDS, trained).name}"]
+    if ready:
+        video = recommend_tier(speed, VIDEO_MILLISECONDS, ready)
+        pace = "" if video.milliseconds(speed) <= VIDEO_MILLISECONDS else " DETECT_EVERY=auto"
+        lines[:0] = [
+            f"for video: {video.name}{pace}",
+            f"for pictures: {recommend_tier(speed, PICTURE_MILLISECONDS, ready).name}",
+        ]
+    lines.append(f"estimated ms a picture in {speed.precision}:")
+    rows = [f"  {tier.milliseconds(speed):5.0f}  {tier.name}" for tier in TIERS if tier in trained or tier in ready]
+    return "\n".join([*lines, *rows])

@@ -1,0 +1,1 @@
+"""How good detections are: metrics, curves, and the pages that show them."""

@@ -1,0 +1,1 @@
+"""An evaluation as pages: tables, charts and mistakes."""

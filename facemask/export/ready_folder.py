@@ -1,0 +1,238 @@
+"""Make the detector that comes with facemask from exports of the project's own: `facemask/ready/`.
+
+What a form is, its thresholds and its figures come from evaluations of the same recipe on held-out pictures. Its
+weights come from a detector and a classifier that were trained on all pictures.
+"""
+
+import base64
+import dataclasses
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemask.classifier import exported_classifier, face_classifier
+from facemask.core import exported_model, openvino_model
+from facemask.core.errors import UserError
+from facemask.core.exported_model import ExportedModel
+from facemask.core.files import replacing_folder, sha256, write_bytes, write_json
+from facemask.data.labelled_picture import GroundTruth
+from facemask.detect import runtimes
+from facemask.detect.faces import face_finder
+from facemask.evaluation import evaluate, evaluated_pictures
+from facemask.evaluation.evaluate import EvaluationResult, SavedEvaluation
+from facemask.evaluation.mistakes import KINDS
+from facemask.evaluation.report import mistake_sheet, report_pages
+from facemask.export import model_card, parity, threshold_choice
+from facemask.ready import shipped_detector
+
+MOST_SHIPPED, MOST_A_FILE, MOST_TRAINING = 12_000_000, 8_000_000, 8_000_000
+"""Bytes: the files that the wheel carries together, the largest of them, and the weights to train on together."""
+
+MISTAKES_SHOWN = 5
+"""The most mistakes of each kind in the picture that the model card shows."""
+
+DRAWS = 1000
+"""Draws of the pictures for the intervals, where the evaluation has none."""
+
+SAME_PROBABILITY = 0.01
+"""Largest difference that half precision may make to a classifier's probability."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the shipped detector is made from.
+
+    Attributes:
+        detector: The folder of the exported detector.
+        classifier: The folder of the exported classifier.
+        yunet: YuNet's network.
+        evaluations: For each form, by its name, the evaluation of its recipe on pictures that were held out:
+            of a cross-validation, or of one fold.
+        held_out: The pictures of the first of `evaluations`, uint8 arrays of shape (height, width, 3), RGB, with their
+            ground truth, in any order.
+        training_pictures: The perceptual hashes of the pictures that both were trained on.
+        training_weights: The files of the weights to train on, by part; see `facemask.tfod.compact_checkpoint`.
+    """
+
+    detector: Path
+    classifier: Path
+    yunet: Path
+    evaluations: Mapping[str, SavedEvaluation]
+    held_out: Iterable[tuple[np.ndarray, GroundTruth]]
+    training_pictures: Sequence[int]
+    training_weights: Mapping[str, Path]
+
+
+def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], made: Mapping[str, Any]) -> Path:
+    """Write the folder of the shipped detector. `ready.json` comes last and holds the digests of the other files.
+
+    Args:
+        sources: What to make it from.
+        folder: `facemask/ready`.
+        pictures: Pictures on which the weights in half precision are compared with the exports.
+        made: The provenance, from `provenance.made_by`.
+
+    Returns:
+        The path of `ready.json`.
+
+    Raises:
+        UserError: A part is missing, the parts do not fit each other, half precision changes the boxes, or the files
+            are too large.
+    """
+    results = {name: _at_thresholds(saved) for name, saved in sources.evaluations.items()}
+    forms = {name: _form(saved, *results[name]) for name, saved in sources.evaluations.items()}
+    detector = exported_model.read_exported_model(sources.detector)
+    classifier = exported_classifier.read_exported_classifier(sources.classifier)
+    for name, saved in sources.evaluations.items():
+        if not detector.label_map == classifier.label_map == saved.label_map:
+            raise UserError(
+                f"{saved.folder}: has other classes than {detector.folder} or {classifier.folder} ({name})."
+            )
+    first, saved = next(iter(sources.evaluations.items()))
+    gallery = report_pages.mistake_gallery(saved, results[first][1], sources.held_out, MISTAKES_SHOWN)
+    sheet = mistake_sheet.draw_mistake_sheet(gallery)
+    _write_detector(detector, folder / shipped_detector.DETECTOR, pictures)
+    _write_classifier(classifier, folder / shipped_detector.CLASSIFIER)
+    _copy_yunet(sources.yunet, folder / shipped_detector.YUNET)
+    training = {}
+    for part, file in sources.training_weights.items():
+        training[part] = folder / shipped_detector.TRAINING_WEIGHTS / f"{part}.npz"
+        training[part].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, training[part])
+    parts = [folder / part for part in (shipped_detector.DETECTOR, shipped_detector.CLASSIFIER)]
+    files = [folder / shipped_detector.YUNET, *(file for part in parts for file in sorted(part.rglob("*")))]
+    shipped = {str(file.relative_to(folder)): file for file in files if file.is_file()}
+    _refuse_too_large(shipped.values(), training.values())
+    value = {
+        "format": shipped_detector.FORMAT,
+        "forms": forms,
+        "files": {name: _digest(file) for name, file in shipped.items()},
+        "training_weights": {part: _digest(file) for part, file in training.items()},
+        "training_pictures": base64.b64encode(shipped_detector.pack_hashes(list(sources.training_pictures))).decode(),
+        "made": without_machine_paths(dict(made)),
+    }
+    write_bytes(folder / model_card.MISTAKES, sheet)
+    model_card.write_model_card(folder, value)
+    write_json(folder / shipped_detector.NAME, value)
+    shipped_detector.open_shipped(folder)
+    return folder / shipped_detector.NAME
+
+
+def without_machine_paths(value: Any) -> Any:
+    """JSON values in which an absolute path is only its last part, also inside a text.
+
+    Example:
+        >>> without_machine_paths({"weights": "/home/me/w.h5", "options": "WEIGHTS=/home/me/w.h5 EPOCHS=4"})
+        {'weights': 'w.h5', 'options': 'WEIGHTS=w.h5 EPOCHS=4'}
+    """
+    if isinstance(value, dict):
+        return {name: without_machine_paths(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [without_machine_paths(one) for one in value]
+    return re.sub(r"(?<![\w./~])~?(?:/[^\s/]+)+/([^\s/]+)", r"\1", value) if isinstance(value, str) else value
+
+
+def _at_thresholds(saved: SavedEvaluation) -> tuple[dict[str, float], EvaluationResult]:
+    """The thresholds that an evaluation gives, and its metrics and mistakes at them."""
+    thresholds = threshold_choice.choose_thresholds(saved.truths, saved.detections, saved.label_map)
+    used = [thresholds.get(name, 0.5) for name in saved.label_map.names]
+    return thresholds, evaluate.compute_metrics(saved.truths, saved.detections, saved.label_map, used)
+
+
+def _form(saved: SavedEvaluation, thresholds: Mapping[str, float], result: EvaluationResult) -> dict[str, Any]:
+    """A form as `ready.json` has it: what it is, its thresholds, and its figures on held-out pictures."""
+    metrics = saved.metrics
+    settings = metrics["made"]["settings"]
+    figures = result.coco_metrics
+    intervals = metrics.get("intervals") or evaluate.ap_intervals(result.matches, DRAWS, seed=0)
+    classes = [
+        {
+            "name": one.name,
+            "faces": one.boxes,
+            "ap50": one.ap50,
+            "ap50_interval": _ends(interval["ap50"]),
+            "threshold": point.threshold,
+            "precision": point.precision,
+            "recall": point.recall,
+        }
+        for one, interval, point in zip(figures.classes, intervals["classes"], result.one_box, strict=True)
+    ]
+    faces = metrics["model"].get("faces") or {"name": "yunet", "size": 0}
+    return {
+        "detector": settings.get("system") or settings.get("detector") or "ssd",
+        "faces": faces["name"],
+        "faces_size": faces["size"] or 0,
+        "thresholds": dict(thresholds),
+        "figures": {
+            "all_folds": metrics["source"]["split"] == evaluated_pictures.FOLDS,
+            "images": figures.images,
+            "faces": figures.boxes,
+            "map50": figures.map50,
+            "map50_interval": _ends(intervals["map50"]),
+            "map": figures.map,
+            "map_interval": _ends(intervals["map"]),
+            "classes": classes,
+            "sizes": [dataclasses.asdict(size) for size in figures.sizes],
+            "mistakes": {kind: sum(one.kind == kind for one in result.mistakes) for kind in KINDS},
+            "latency_ms": metrics["speed"]["latency_ms"],
+            "hardware": metrics["speed"]["hardware"],
+        },
+    }
+
+
+def _ends(interval: Mapping[str, Any]) -> list[float | None]:
+    return [interval["low"], interval["high"]]
+
+
+def _write_detector(model: ExportedModel, target: Path, pictures: Sequence[np.ndarray]) -> None:
+    reference = runtimes.load_model(model.folder, "openvino", "fp32").detect_all(pictures)
+    with replacing_folder(target) as beside:
+        (beside / "openvino").mkdir()
+        openvino_model.write_half_precision(model.openvino, beside / "openvino")
+        dataclasses.replace(model, folder=beside, thresholds={}).write({})
+        found = runtimes.load_model(beside, "openvino", "fp32").detect_all(pictures)
+        difference = parity.compare_detections(reference, found)
+        if not difference.good:
+            raise UserError(f"{model.openvino}: half precision changes its boxes ({difference}), so nothing is kept.")
+
+
+def _write_classifier(model: exported_classifier.ExportedClassifier, target: Path) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (16, model.size, model.size, 3), dtype=np.uint8)
+    expected = face_classifier.open_classifier(model.folder, "openvino", "fp32").classify(list(crops))
+    with replacing_folder(target) as beside:
+        (beside / "openvino").mkdir()
+        openvino_model.write_half_precision(model.openvino, beside / "openvino")
+        dataclasses.replace(model, folder=beside, metrics={}).write({})
+        found = face_classifier.open_classifier(beside, "openvino", "fp32").classify(list(crops))
+        difference = float(np.abs(found - expected).max())
+        if not difference <= SAME_PROBABILITY:
+            raise UserError(f"{model.openvino}: half precision changes its probabilities by {difference:.3f}.")
+
+
+def _copy_yunet(source: Path, target: Path) -> None:
+    (published,) = face_finder.KINDS["yunet"].files
+    if f"sha256:{sha256(source)}" != published.digest:
+        raise UserError(f"{source}: is not the file of {published.address}.")
+    if source.resolve() != target.resolve():
+        shutil.copyfile(source, target)
+
+
+def _refuse_too_large(shipped: Any, training: Any) -> None:
+    sizes = [file.stat().st_size for file in shipped]
+    weights = [file.stat().st_size for file in training]
+    for what, size, most in (
+        ("the files that the wheel carries", sum(sizes), MOST_SHIPPED),
+        ("the largest file", max([*sizes, *weights]), MOST_A_FILE),
+        ("the weights to train on", sum(weights), MOST_TRAINING),
+    ):
+        if size > most:
+            raise UserError(f"{what}: {size / 1e6:.1f} MB, at most {most / 1e6:.0f} MB belong into the repository.")
+
+
+def _digest(file: Path) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": sha256(file)}

@@ -1,0 +1,78 @@
+"""How much a picture may teach a detector: what it is unsure about, and what a second detector sees otherwise."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facemask.detect.opened_detector import SAME_FACE, one_box_per_face
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+
+def uncertainty(found: "sv.Detections", classes: int) -> float:
+    """How unsure a detector is about the faces of a picture: the sum over them of (1 - margin) squared.
+
+    A face's margin is the score of its best class less that of the next, where "no face" is a class too: it has what
+    the scores lack to 1. A clear face has a margin of nearly 1, and so has a clear mistake that scores nearly 0.
+
+    Args:
+        found: All detections of the picture, of every class, such as `RawDetector.detect_all` gives.
+        classes: The number of classes.
+
+    Example:
+        >>> uncertainty(detections_with_one_face_that_scores(0.5), classes=3)
+        1.0
+    """
+    total = 0.0
+    for scores in _face_scores(found, classes):
+        nothing = max(0.0, 1.0 - float(scores.sum()))
+        best, second = sorted([*scores.tolist(), nothing], reverse=True)[:2]
+        total += (1.0 - min(best - second, 1.0)) ** 2
+    return total
+
+
+def disagreement(one: "sv.Detections", other: "sv.Detections") -> float:
+    """How much two detectors disagree: for each face the difference of the scores, or the higher score if the classes
+    differ.
+
+    A face that only one of them has found counts with its score.
+
+    Args:
+        one: The faces of a picture by one detector, one box a face.
+        other: The same by the other.
+    """
+    import supervision as sv
+
+    if not len(one) or not len(other):
+        return float(np.sum(one.confidence) if len(one) else np.sum(other.confidence) if len(other) else 0.0)
+    ious = np.asarray(sv.box_iou_batch(one.xyxy, other.xyxy))
+    free, total = np.ones(len(other), bool), 0.0
+    for index in np.argsort(-np.asarray(one.confidence), kind="stable"):
+        score = float(one.confidence[index])
+        place = int(np.argmax(np.where(free, ious[index], -1)))
+        if not free[place] or ious[index, place] < SAME_FACE:
+            total += score
+            continue
+        free[place] = False
+        rival = float(other.confidence[place])
+        same = one.class_id[index] == other.class_id[place]
+        total += abs(score - rival) if same else max(score, rival)
+    return total + float(np.sum(other.confidence[free]))
+
+
+def _face_scores(found: "sv.Detections", classes: int) -> Iterator[np.ndarray]:
+    """For each face the (K) best score of each class among the boxes on it."""
+    import supervision as sv
+
+    faces = one_box_per_face(found)
+    if not len(faces):
+        return
+    ious = np.asarray(sv.box_iou_batch(faces.xyxy, found.xyxy))
+    nearest = ious.argmax(axis=0)
+    for face in range(len(faces)):
+        here = (nearest == face) & (ious[face] >= SAME_FACE)
+        scores = np.zeros(classes)
+        np.maximum.at(scores, np.asarray(found.class_id, int)[here] - 1, np.asarray(found.confidence, float)[here])
+        yield scores

@@ -1,0 +1,90 @@
+"""Decide in which frames of a video, camera or stream the detector runs, and whether it runs in slices of them.
+
+In the other frames, tracks move by themselves.
+"""
+
+import time
+from collections.abc import Callable
+
+from facemask.core.errors import UserError
+
+AUTO = "auto"
+
+LONGEST_GAP = 0.4
+"""Seconds of footage after which the detector runs in any case. A track ends after `tracking.FORGET` seconds without a
+detection, and a face that appears has to be found."""
+
+
+def parse_detect_every(text: str) -> int | None:
+    """Read the value of DETECT_EVERY: a number of frames, or None for `auto`.
+
+    Raises:
+        UserError: The text is neither `auto` nor a whole number from 1.
+    """
+    if text.strip().lower() == AUTO:
+        return None
+    if not (text.strip().isascii() and text.strip().isdigit() and int(text) > 0):
+        raise UserError(f"DETECT_EVERY={text}: must be {AUTO}, or a whole number of frames: 1 detects in each frame.")
+    return int(text)
+
+
+def parse_slices(text: str, paced: bool) -> bool:
+    """Read the value of SLICES: whether large pictures and frames are detected in slices.
+
+    Args:
+        text: What the user wrote: `yes`, `no` or `auto`.
+        paced: Whether the detector has to keep up with something. `auto` then means no.
+
+    Raises:
+        UserError: The text is none of them.
+    """
+    choices = {"yes": True, "1": True, "no": False, "0": False, AUTO: not paced}
+    if text.strip().lower() not in choices:
+        raise UserError(f"SLICES={text}: must be {AUTO}, yes or no.")
+    return choices[text.strip().lower()]
+
+
+class DetectionPace:
+    """Whether the detector is to run in a frame.
+
+    With the number N it runs in every Nth frame. With None it runs in as many frames as real time allows: in a frame
+    that is reached before the next one is due. A machine that is fast enough detects in every frame. In both cases the
+    detector runs at least once in `LONGEST_GAP` seconds of footage.
+
+    Args:
+        every: A number of frames, or None to keep up with real time.
+        clock: Returns the present time in seconds.
+
+    Example:
+        >>> pace = DetectionPace(3)
+        >>> [pace.is_due(number / 25) for number in range(7)]
+        [True, False, False, True, False, False, True]
+    """
+
+    def __init__(self, every: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every = every
+        self._clock = clock
+        self._begun: float | None = None
+        self._before = self._detected = 0.0
+        self._since = 0
+
+    def is_due(self, seconds: float) -> bool:
+        """Whether to detect in the next frame.
+
+        Args:
+            seconds: The frame's time in the footage; later than that of the frame before.
+        """
+        if self._begun is None:
+            self._begun = self._clock() - seconds
+            due = True
+        else:
+            self._since += 1
+            if self._every is not None:
+                due = self._since >= self._every
+            else:
+                due = self._clock() - self._begun <= seconds + (seconds - self._before)
+            due = due or seconds - self._detected >= LONGEST_GAP
+        self._before = seconds
+        if due:
+            self._detected, self._since = seconds, 0
+        return due

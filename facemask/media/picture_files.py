@@ -1,0 +1,100 @@
+"""Finds the picture files that a path or a glob names, and reads them as the detector needs them."""
+
+import glob
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facemask.core.errors import UserError
+from facemask.data import images
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file, and the name of its results.
+
+    Attributes:
+        path: The file.
+        name: Its path relative to the folder or the fixed part of the glob. For a single file, the file's name.
+    """
+
+    path: Path
+    name: Path
+
+
+def find_pictures(source: str) -> list[Picture]:
+    """List the pictures that a path names: a file, a folder with its sub-folders, or a glob such as `photos/**/*.jpg`.
+
+    In folders and globs, hidden files and files without a suffix of `images.SUFFIXES` are left out.
+
+    Returns:
+        At least one picture, in natural order: `face2.jpg` before `face10.jpg`.
+
+    Raises:
+        UserError: The file does not exist, or the folder or glob holds no picture.
+    """
+    if not source:
+        raise UserError("IMG is empty. Give it a picture, a folder of pictures, or a glob: IMG='photos/*.jpg'.")
+    path = Path(source).expanduser()
+    try:
+        if path.is_file():
+            return [Picture(path, Path(path.name))]
+        if path.is_dir():
+            root, found = path, list(path.rglob("*"))
+        elif glob.has_magic(source):
+            # Path.glob takes no absolute patterns.
+            root, found = _fixed_part(path), [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+        else:
+            raise UserError(f"{source}: no such file or folder.")
+    except OSError as error:
+        raise UserError(f"{source}: {error.strerror}.") from None
+    pictures = [
+        Picture(file, name)
+        for file, name in ((file, file.relative_to(root)) for file in found)
+        if file.suffix.lower() in images.SUFFIXES
+        and file.is_file()
+        and not any(part.startswith(".") for part in name.parts)
+    ]
+    if not pictures:
+        raise UserError(f"{source}: holds no picture (looked for {' '.join(sorted(images.SUFFIXES))}).")
+    return sorted(pictures, key=lambda picture: natural_order(str(picture.name)))
+
+
+def natural_order(name: str) -> list[tuple[int, int, str]]:
+    """A sort key that compares runs of digits as numbers, and all else without regard to case.
+
+    Example:
+        >>> sorted(["a10.png", "a9.png", "B1.png"], key=natural_order)
+        ['a9.png', 'a10.png', 'B1.png']
+    """
+    # Only ASCII digits: \d and isdigit() also match digits that int() refuses, such as superscripts.
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    key = [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part.casefold()) for part in parts]
+    return [*key, (2, 0, name)]
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folders of a glob before its first wildcard."""
+    fixed = []
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return Path(*fixed)
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Read a picture by the rules of the training data: turned upright by its EXIF data, without alpha, first frame.
+
+    Returns:
+        uint8 array of shape (height, width, 3), RGB.
+
+    Raises:
+        UserError: The file is missing, is no picture, is damaged, or has more than `images.MAX_PIXELS` pixels.
+    """
+    try:
+        return images.decode_image(images.read_bytes(path))
+    except images.ImageError as error:
+        raise UserError(f"{path}: {error}.") from None

@@ -1,0 +1,91 @@
+"""Finds out what IMG= names: pictures, a video file, a camera or a stream."""
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from facemask.media import picture_files
+from facemask.media.footage import Footage
+from facemask.media.picture_files import Picture
+
+VIDEO_SUFFIXES = frozenset(
+    [".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4"]
+) | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
+"""The suffixes of video files. The format itself is read from the file."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of footage.
+
+    Attributes:
+        matches: Whether a text names footage of this kind.
+        open: Opens it; raises a UserError if it does not exist.
+    """
+
+    matches: Callable[[str], bool]
+    open: Callable[[str], Footage]
+
+
+def _is_camera(source: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,3}", source) is not None and not Path(source).exists()
+
+
+def _open_camera(source: str) -> Footage:
+    from facemask.media import live
+
+    return live.open_camera(source)
+
+
+def _is_url(source: str) -> bool:
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source) is not None
+
+
+def _open_stream(source: str) -> Footage:
+    from facemask.media import live
+
+    return live.open_stream(source)
+
+
+def _is_video(source: str) -> bool:
+    path = Path(source).expanduser()
+    try:
+        return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+    except OSError:
+        return False
+
+
+def _open_video(source: str) -> Footage:
+    from facemask.media import recordings
+
+    return recordings.open_file(Path(source).expanduser())
+
+
+KINDS = (Kind(_is_camera, _open_camera), Kind(_is_url, _open_stream), Kind(_is_video, _open_video))
+"""The kinds of footage. A text that matches none of them names pictures."""
+
+
+def find_source(source: str) -> list[Picture] | Footage:
+    """Find what `source` names: a picture, a folder, a glob, a video file, a camera's number or a stream's URL.
+
+    Raises:
+        UserError: `source` names nothing that exists.
+    """
+    for kind in KINDS:
+        if kind.matches(source):
+            return kind.open(source)
+    if source:  # an empty one is an error, not this folder
+        _name_videos_in(Path(source).expanduser())
+    return picture_files.find_pictures(source)
+
+
+def _name_videos_in(folder: Path) -> None:
+    """Name on stderr the videos of a folder, which are skipped."""
+    try:
+        videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    except OSError:
+        return  # `find_pictures` raises the error
+    for path in videos:
+        print(f"{path}: a video; skipped in a folder of pictures. Give it alone: IMG={path}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""The detector that comes with facemask: its files, and the file that describes them."""

@@ -1,0 +1,145 @@
+"""An exported model as ONNX without its resizing and its suppression, for browsers.
+
+Their runtimes stumble on the loops and dynamic shapes of both. `facemask/serving/page/suppression.js` does them there.
+
+Input `input`: float32 of shape (1, height, width, 3), a picture resized to the model's size, 0 to 255. Outputs
+`raw_detection_boxes`, (1, anchors, 4), normalised ymin, xmin, ymax, xmax; and `raw_detection_scores`,
+(1, anchors, classes), 0 to 1, with a column for the background before them if the model has one.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemask.core.errors import UserError
+from facemask.core.exported_model import ExportedModel
+from facemask.tfod import pipeline_config, saved_model_export
+
+OUTPUTS = ("raw_detection_boxes", "raw_detection_scores")
+
+OPSET = 17
+
+SMALLEST_HALVED = 1024
+"""Weights of fewer numbers stay in single precision: they take no room."""
+
+
+def write_raw_network(model: ExportedModel, path: Path) -> dict[str, Any]:
+    """Convert an exported model's checkpoint, with weights in half precision, and check what was written.
+
+    Args:
+        model: The exported model.
+        path: The ONNX file to write.
+
+    Returns:
+        The settings of the suppression that the network lacks, the API's `batch_non_max_suppression`, as JSON values:
+        `iou` (a box that a better one of its class overlaps by more is dropped), `leastScore` (boxes must score more),
+        `mostPerClass`, `most`, and `background` (whether the scores have a column for it).
+
+    Raises:
+        UserError: The model keeps the aspect ratio of pictures, or its checkpoint is gone.
+        RuntimeError: The file's outputs are not the model's.
+    """
+    from facemask.tfod import compat
+
+    compat.install()
+    import tensorflow as tf
+    from object_detection.builders import model_builder
+
+    config = pipeline_config.read_config(model.folder / "pipeline.config")
+    architecture = getattr(config.model, config.model.WhichOneof("model"))
+    if architecture.image_resizer.WhichOneof("image_resizer_oneof") != "fixed_shape_resizer":
+        raise UserError(f"{model.folder}: {model.model} keeps the aspect ratio of pictures, which the page does not.")
+    network = model_builder.build(config.model, is_training=False)
+    shape = (1, model.height, model.width, 3)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="input")])
+    def detect(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        prepared, shapes = network.preprocess(image)
+        outputs = network.postprocess(network.predict(prepared, shapes), shapes)
+        return {name: tf.identity(outputs[name], name) for name in OUTPUTS}
+
+    function = detect.get_concrete_function()
+    prefix = str(saved_model_export.checkpoint_of(model))
+    tf.train.Checkpoint(model=network).restore(prefix).assert_existing_objects_matched().expect_partial()
+    with saved_model_export.without_warnings():
+        proto = _convert(function, model.model)
+    _halve_weights(proto)
+    path.write_bytes(proto.SerializeToString())
+    picture = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+    _check(path, picture, {name: np.asarray(value) for name, value in detect(tf.constant(picture)).items()})
+    settings = architecture.post_processing.batch_non_max_suppression
+    columns = next(output for output in proto.graph.output if output.name == OUTPUTS[1]).type.tensor_type.shape.dim[-1]
+    return {
+        "iou": round(settings.iou_threshold, 6),
+        "leastScore": round(settings.score_threshold, 9),
+        "mostPerClass": settings.max_detections_per_class,
+        "most": settings.max_total_detections,
+        "background": columns.dim_value == len(model.label_map) + 1,
+    }
+
+
+def _convert(function: Any, name: str) -> Any:
+    """A concrete function with the outputs `OUTPUTS` as ONNX.
+
+    The API makes some constants of its anchors outside the function. TensorFlow's freezing leaves them as inputs, so
+    they become constants here.
+    """
+    import tensorflow as tf
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it logs every pass of its optimizer
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
+    outputs = dict(zip(sorted(OUTPUTS), (output.name for output in frozen.outputs), strict=True))
+    outside = {inner.op.name: outer for outer, inner in function.graph.captures if outer.dtype != tf.resource}
+    graph = frozen.graph.as_graph_def()
+    for node in graph.node:
+        if node.name in outside:
+            value = outside[node.name]
+            node.op = "Const"
+            node.ClearField("attr")
+            node.attr["dtype"].type = value.dtype.as_datatype_enum
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value.numpy()))
+    proto, _ = tf2onnx.convert.from_graph_def(
+        graph,
+        name=name,
+        input_names=["input:0"],
+        output_names=list(outputs.values()),
+        tensors_to_rename={"input:0": "input"} | {given: wanted for wanted, given in outputs.items()},
+        opset=OPSET,
+    )
+    return proto
+
+
+def _halve_weights(proto: Any) -> None:
+    """Store large weights in half precision. The runtime casts them back while it loads, and computes as before."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if values.size < SMALLEST_HALVED or np.abs(values).max() > np.finfo(np.float16).max:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def _check(path: Path, picture: np.ndarray, wanted: dict[str, np.ndarray]) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    for name, found in zip(OUTPUTS, session.run(OUTPUTS, {"input": picture}), strict=True):
+        apart = float(np.abs(found - wanted[name]).max())
+        # Half precision moves a score by some thousandths, and a box by less than that.
+        if found.shape != wanted[name].shape or not apart < 0.03:
+            raise RuntimeError(f"{path}: {name} differs by up to {apart:.4f} from the checkpoint's model.")

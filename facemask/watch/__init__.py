@@ -1,0 +1,1 @@
+"""Watching cameras: rules on tracked faces, an outbox of events, actions, and statistics without pictures."""

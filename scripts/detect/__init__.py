@@ -1,1 +1,0 @@
-"""A picture in, boxes out."""

@@ -1,1 +1,0 @@
-"""What writes the exported model in other formats: one module each, with a function `write`."""

@@ -1,1 +1,0 @@
-"""What runs an exported model: one module each, importing only its own runtime."""

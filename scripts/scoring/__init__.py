@@ -1,1 +1,0 @@
-"""How good detections are: figures, curves, and the pages that show them."""

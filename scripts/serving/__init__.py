@@ -1,1 +1,0 @@
-"""The page and the HTTP API: requests in, answers out, within limits."""

@@ -1,0 +1,123 @@
+from pathlib import Path
+
+import pytest
+
+from facemask.core import cleaning
+
+GOES = [
+    "annotations/label_map.pbtxt",
+    "annotations/records.json",
+    "annotations/train.record",
+    "annotations/val.record-00000-of-00002",
+    "workspace/demo/pictures/1.png",
+    "workspace/reports/default/metrics.json",
+    "workspace/predictions/default/1.png",
+    "workspace/exported/default/saved_model/saved_model.pb",
+    "workspace/labels/yolo/images/1.png",
+    "workspace/labels/yolo/labels.json",
+    ".ruff_cache/x",
+    "facemask/tfod/__pycache__/zoo.pyc",
+]
+STAYS = [
+    ".venv/lib/__pycache__/x.pyc",
+    "annotations/.gitignore",
+    "annotations/boxes.csv",
+    "annotations/folds.json",
+    "annotations/folds/0/train.record",
+    "annotations/inputs.json",
+    "scripts/clean.py",
+    "workspace/.gitignore",
+    "workspace/images/1.png",
+    "workspace/images/1.xml",
+    "workspace/sample/1.png",
+    "workspace/pretrained/zoo.tar.gz",
+    "workspace/models/default/ckpt-1.index",
+    "workspace/models/gone/pipeline.config",
+    "workspace/exported/gone/saved_model/saved_model.pb",
+    "workspace/crossval/five/crossval.json",
+    "workspace/crossval/five/models/fold0/ckpt-9.index",
+    "workspace/labels/corrected/labels/1.txt",
+    "workspace/watch/watch.sqlite3",
+]
+FILM = '{"format": 1, "source": {"name": "clip.mov", "live": false}}'
+CAMERA = '{"format": 1, "source": {"name": "camera 0", "live": true}}'
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in GOES + STAYS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b'{"made": {}}' if name.endswith("labels.json") else b"12345")
+    return tmp_path
+
+
+def files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_what_can_be_made_again_goes_and_the_rest_stays(project: Path) -> None:
+    freed = cleaning.remove_items(cleaning.find_made_files(project))
+    assert files(project) == set(STAYS)
+    assert freed == 5 * len(GOES) + 7
+    assert cleaning.remove_items(cleaning.find_made_files(project)) == 0
+
+
+def test_records_of_folds_go_where_no_cross_validation_uses_them(project: Path) -> None:
+    (project / "workspace/crossval/five/crossval.json").unlink()
+    cleaning.remove_items(cleaning.find_made_files(project))
+    assert files(project) == {name for name in STAYS if not name.endswith(("crossval.json", "folds/0/train.record"))}
+
+
+def test_labels_that_a_user_corrected_stay(project: Path) -> None:
+    (project / "workspace/labels/yolo/images/1.txt").write_text("0 0.5 0.5 0.1 0.1")
+    cleaning.remove_items(cleaning.find_made_files(project))
+    assert (project / "workspace/labels/yolo/images/1.png").exists()
+
+
+def test_finding_removes_nothing(project: Path) -> None:
+    before = files(project)
+    found = cleaning.find_made_files(project)
+    assert files(project) == before
+    kept = {str(item.path.relative_to(project)): item.kept for item in found if item.kept}
+    assert list(kept) == [
+        "annotations/folds", "workspace/exported/gone", "workspace/labels/corrected", "workspace/crossval/five"
+    ]  # fmt: skip
+    assert "workspace/models/gone" in kept["workspace/exported/gone"]
+
+
+def test_nothing_behind_a_symbolic_link_is_touched(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "precious").write_text("x")
+    (project / "workspace" / "predictions" / "link").symlink_to(elsewhere)
+    (project / "workspace" / "reports" / "default" / "link").symlink_to(elsewhere)
+    (project / "workspace" / "demo" / "pictures" / "link").symlink_to(elsewhere / "precious")
+    cleaning.remove_items(cleaning.find_made_files(project))
+    assert (elsewhere / "precious").read_text() == "x"
+    assert (project / "workspace" / "predictions" / "link").is_symlink()
+    assert not (project / "workspace" / "demo").exists()
+
+
+def test_recordings_of_cameras_and_streams_stay(project: Path) -> None:
+    folder = project / "workspace" / "predictions" / "default"
+    goes = {"clip.mp4": "film", "clip.csv": "", "clip.json": FILM, "boxes.csv": "", "photo.json": '{"image": {}}'}
+    stays = {"camera-0.mp4": "film", "camera-0.csv": "", "camera-0.json": CAMERA, "sub/host-live.json": CAMERA}
+    killed = {"camera-1.mp4": "film", ".camera-2.csv.x7.csv": "", "clip-2.mp4": "film", "clip-2.json": '{"source": '}
+    (folder / "sub").mkdir()
+    for name, text in (goes | stays | killed).items():
+        (folder / name).write_text(text)
+    items = cleaning.find_made_files(project)
+    kept = {item.path.relative_to(folder).as_posix(): item.kept for item in items if folder in item.path.parents}
+    cleaning.remove_items(items)
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left == {*stays, *killed} - {"clip-2.json"}
+    assert {name for name, reason in kept.items() if reason} == left
+    assert (project / "workspace" / "images" / "1.png").exists()
+
+
+def test_a_whole_folder_that_is_a_link_is_left_alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("disk")
+    (elsewhere / "default").mkdir()
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "exported").symlink_to(elsewhere)
+    cleaning.remove_items(cleaning.find_made_files(tmp_path))
+    assert (tmp_path / "workspace" / "exported" / "default").is_dir()

@@ -1,0 +1,163 @@
+"""`make labels`, and that no box moves on the way out and in again."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import made_data
+import made_labels
+import pytest
+import supervision as sv
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from facemask.core.errors import UserError
+from facemask.core.label_map import LabelMap
+from facemask.data.label_export import WRITERS, ExportReport, export_labels
+from facemask.data.label_import import ImportOptions, import_labels
+from facemask.data.voc import Box, read_voc
+
+WIDTH, HEIGHT = 640, 480
+PIXEL = 1.0
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> list[Box]:
+    def side(length: int) -> tuple[float, float]:
+        start = draw(st.floats(0, length - 2, allow_nan=False))
+        return start, draw(st.floats(start + 1.5, length, allow_nan=False))
+
+    found = []
+    for _ in range(draw(st.integers(0, 4))):
+        (left, right), (top, bottom) = side(WIDTH), side(HEIGHT)
+        found.append(Box(draw(st.sampled_from(made_data.CLASSES.names)), left, top, right, bottom))
+    return found
+
+
+def export(root: Path, name: str, target: Path | None = None, classes: LabelMap = made_data.CLASSES) -> ExportReport:
+    return export_labels(root, root.parent / "annotations", target or root.parent / name, name, classes, processes=1)
+
+
+def assert_same(one: tuple[Box, ...], other: tuple[Box, ...], within: float = PIXEL) -> None:
+    assert len(one) == len(other)
+    for left, right in zip(one, other, strict=True):
+        assert left.label == right.label
+        for side in ("xmin", "ymin", "xmax", "ymax"):
+            assert abs(getattr(left, side) - getattr(right, side)) <= within
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(drawn=boxes())
+def test_no_box_moves_on_the_way_out_and_in_again(name: str, drawn: list[Box]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        image = made_data.encoded(made_data.picture(1, WIDTH, HEIGHT))
+        made_data.save(place / "images", "sub/a.jpg", drawn, data=image, size=(WIDTH, HEIGHT))
+        export(place / "images", name)
+        new = place / "new"
+        options = ImportOptions(processes=1)
+        report = import_labels(place / name, new, place / "annotations", made_labels.mapping(), options)
+        assert report.folder is not None
+        [xml] = report.folder.glob("*.xml")
+        assert_same(tuple(drawn), read_voc(xml).boxes, within=0.01)
+
+
+@pytest.mark.parametrize("name", ["coco", "cvat"])
+def test_what_labelimg_marks_survives(tmp_path: Path, name: str) -> None:
+    box = made_data.box(difficult=True, truncated=True)
+    made_data.save(tmp_path / "images", "a.jpg", [box, made_data.box(corners=(1, 1, 9, 9))])
+    export(tmp_path / "images", name)
+    report = import_labels(tmp_path / name, tmp_path / "new", tmp_path / "annotations", made_labels.mapping())
+    assert report.folder is not None
+    assert read_voc(report.folder / "a.xml").boxes == (box, made_data.box(corners=(1, 1, 9, 9)))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return made_data.data_set(tmp_path / "images", 12)
+
+
+def test_supervision_reads_our_coco_and_yolo(root: Path) -> None:
+    coco = root.parent / "coco"
+    assert export(root, "coco").images == 12
+    found = sv.DetectionDataset.from_coco(str(coco / "images"), str(coco / "annotations" / "instances_default.json"))
+    _check_against(root, found)
+    yolo = root.parent / "yolo"
+    export(root, "yolo")
+    about = yaml.safe_load((yolo / "data.yaml").read_text())
+    seen = 0
+    for split in ("train", "val", "test"):
+        images = yolo / about[split]
+        labels = Path(str(images).replace("/images/", "/labels/"))
+        part = sv.DetectionDataset.from_yolo(str(images), str(labels), str(yolo / "data.yaml"))
+        seen += _check_against(root, part)
+    assert seen == 12
+
+
+def _check_against(root: Path, found: sv.DetectionDataset) -> int:
+    assert found.classes == list(made_data.CLASSES.names)
+    for path, _, detections in found:
+        mine = read_voc((root / Path(path).name).with_suffix(".xml")).boxes
+        corners = detections.xyxy.tolist()
+        ids = detections.class_id.tolist() if len(detections) else []
+        theirs = tuple(Box(found.classes[i], *box) for i, box in zip(ids, corners, strict=True))
+        assert_same(mine, theirs)
+    return len(found)
+
+
+@pytest.mark.parametrize("name", ["coco", "yolo", "voc"])
+def test_we_read_what_supervision_writes(root: Path, name: str) -> None:
+    export(root, "coco")
+    coco = root.parent / "coco"
+    data = sv.DetectionDataset.from_coco(str(coco / "images"), str(coco / "annotations" / "instances_default.json"))
+    theirs = root.parent / "theirs"
+    if name == "coco":
+        data.as_coco(images_directory_path=str(theirs / "x"), annotations_path=str(theirs / "x.json"))
+    elif name == "yolo":
+        data.as_yolo(str(theirs / "images"), str(theirs / "labels"), str(theirs / "data.yaml"))
+    else:
+        data.as_pascal_voc(str(theirs / "JPEGImages"), str(theirs / "Annotations"))
+    report = import_labels(theirs, root.parent / "new", root.parent / "annotations", made_labels.mapping())
+    assert report.folder is not None
+    # Supervision counts the pixels of Pascal VOC from 1, as the challenge did.
+    names = {path.stem for path in root.glob("*.xml")}
+    assert {path.stem for path in report.folder.glob("*.xml")} == names
+    for stem in names:
+        assert_same(read_voc(root / f"{stem}.xml").boxes, read_voc(report.folder / f"{stem}.xml").boxes)
+
+
+def test_yolo_has_the_splits_of_make_records(root: Path) -> None:
+    (root / "val").mkdir()
+    for suffix in ("jpg", "xml"):
+        shutil.move(root / f"face001.{suffix}", root / "val" / f"face001.{suffix}")
+    export(root, "yolo")
+    assert (root.parent / "yolo" / "images" / "val" / "val_face001.jpg").is_file()
+    assert (root.parent / "yolo" / "labels" / "val" / "val_face001.txt").is_file()
+
+
+def test_what_another_wrote_is_not_replaced(root: Path) -> None:
+    target = root.parent / "mine"
+    target.mkdir()
+    (target / "a.txt").write_text("mine")
+    with pytest.raises(UserError, match="make labels did not write it"):
+        export(root, "coco", target)
+    assert [path.name for path in target.iterdir()] == ["a.txt"]
+    export(root, "coco")
+    (root.parent / "coco" / "stale").write_text("")
+    export(root, "coco")
+    assert not (root.parent / "coco" / "stale").exists()
+    assert json.loads((root.parent / "coco" / "labels.json").read_text())["made"]["settings"]["images"] == 12
+
+
+def test_bad_labels_and_a_wrong_format_are_refused(root: Path) -> None:
+    with pytest.raises(UserError, match=r"OUT=voc: no such format. Known are coco, yolo, cvat"):
+        export(root, "voc")
+    with pytest.raises(UserError, match="one folder may not be inside the other"):
+        export(root, "coco", root / "out")
+    made_data.save(root, "bad.jpg", [made_data.box("mask")])
+    with pytest.raises(UserError, match="did you mean with_mask"):
+        export(root, "coco")
+    assert not (root.parent / "coco").exists()

@@ -1,0 +1,133 @@
+"""The folder of the shipped detector, made from small networks, and opened again."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision as sv
+from made_networks import CLASSES, write_classifier, write_detector
+from PIL import Image
+
+from facemask.core.errors import UserError
+from facemask.data.labelled_picture import GroundTruth
+from facemask.detect.detector_choice import DetectorChoice, choose_detector
+from facemask.evaluation import evaluate
+from facemask.evaluation.measurement import MeasuredDetections, Speed
+from facemask.export import model_card, ready_folder, threshold_choice
+from facemask.ready import shipped_detector
+
+SPEED = Speed(images=12, batch=1, latency_ms=12.0, latency_p95_ms=15.0, images_per_second=50.0, hardware="a machine")
+BOX = [10.0, 10.0, 60.0, 60.0]
+
+
+def labelled(image_id: int, class_id: int) -> GroundTruth:
+    ids = np.array([class_id])
+    return GroundTruth(image_id, f"{image_id}.jpg", 100, 80, np.array([BOX]), ids, np.zeros(1, bool))
+
+
+def seen(*boxes: tuple[float, int]) -> sv.Detections:
+    """All at the same place: (score, class id)."""
+    ids = np.array([class_id for _, class_id in boxes], int)
+    return sv.Detections(
+        np.tile(np.array(BOX, np.float32), (len(boxes), 1)),
+        confidence=np.array([score for score, _ in boxes], np.float32),
+        class_id=ids,
+        data={"class_name": np.array(["", *CLASSES.names])[ids]},
+    )
+
+
+TRUTHS = [*(labelled(i, 1) for i in range(1, 13)), labelled(13, 2)]
+FOUND = [*(seen((0.4, 1), (0.3, 2)) for _ in range(11)), seen((0.2, 2), (0.1, 1)), seen((0.9, 2))]
+"""The mask is found in 11 of 12 pictures; in the other the face is taken for one without, which a class with one face
+cannot set a threshold against."""
+
+
+def save_crossval(folder: Path, system: str) -> evaluate.SavedEvaluation:
+    result = evaluate.compute_metrics(TRUTHS, FOUND, CLASSES, (0.5, 0.5, 0.5))
+    evaluate.write_evaluation(
+        folder,
+        MeasuredDetections(tuple(TRUTHS), tuple(FOUND), SPEED),
+        result,
+        CLASSES,
+        source={"path": "/somewhere/annotations", "split": "folds", "digest": "d"},
+        model={"run": folder.name, "model": "m", "faces": {"name": "yunet", "size": 320}},
+        made={
+            "step": "crossval",
+            "settings": {"system": system, "train_options": "CHECKPOINT=/somewhere/w.h5 BATCH=8"},
+        },
+        intervals=evaluate.ap_intervals(result.matches, 100, 0),
+    )
+    return evaluate.read_evaluation(folder)
+
+
+@pytest.fixture(scope="module")
+def yunet() -> Path:
+    shipped = shipped_detector.shipped_yunet()
+    folder = os.environ.get("FACEMASK_FACES")
+    if shipped is None and not folder:
+        pytest.skip("FACEMASK_FACES is not set to a folder with YuNet's network")
+    return shipped or Path(str(folder)) / shipped_detector.YUNET
+
+
+def test_the_folder_is_what_run_ready_reads(yunet: Path, tmp_path: Path) -> None:
+    weights = {part: tmp_path / f"{part}.npz" for part in ("detector", "classifier")}
+    for file in weights.values():
+        file.write_bytes(b"weights")
+    picture = np.random.default_rng(0).integers(0, 255, (200, 260, 3), dtype=np.uint8)
+    sources = ready_folder.Sources(
+        write_detector(tmp_path / "exported" / "ready", "ready"),
+        write_classifier(tmp_path / "exported" / "classifier"),
+        yunet,
+        {
+            form: save_crossval(tmp_path / form, system)
+            for form, system in (("ready", "fused"), ("ready-fast", "two_stage"), ("ready-ssd", "ssd"))
+        },
+        [(np.zeros((80, 100, 3), np.uint8), truth) for truth in TRUTHS],
+        [1, 2**127],
+        weights,
+    )
+    folder = tmp_path / "facemask" / "ready"
+    folder.mkdir(parents=True)
+    (folder / model_card.RECIPE).write_text("make train CHECKPOINT=w.h5\n")
+    written = ready_folder.write_ready(sources, folder, [picture], {"commit": "c", "made": "today"})
+
+    value = json.loads(written.read_text())
+    assert "/somewhere" not in written.read_text() and str(tmp_path) not in written.read_text()
+    assert value["forms"]["ready"]["thresholds"].keys() == {"with_mask"}  # the others have too few faces
+    assert 0.1 < value["forms"]["ready"]["thresholds"]["with_mask"] <= 0.4
+    assert value["forms"]["ready"]["figures"]["classes"][0]["recall"] == pytest.approx(11 / 12)
+    card = (folder / model_card.NAME).read_text()
+    with Image.open(folder / model_card.MISTAKES) as sheet:  # of the face that is missed
+        assert sheet.width > 180 and sheet.height > 180
+    assert "make train CHECKPOINT=w.h5" in card and "Shiqi Yu" in card and "mask_weared_incorrect" in card
+
+    for name, network in (("ready", "fused with"), ("ready-fast", "yunet 320 px"), ("ready-ssd", "openvino")):
+        chosen = choose_detector(DetectorChoice(tmp_path / "none", name, shipped=folder))
+        assert (chosen.name, chosen.training_pictures) == (name, (1, 2**127))
+        opened = chosen.open()
+        assert network in opened.name
+        opened.detect([picture])
+    assert shipped_detector.training_weights("detector", folder).read_bytes() == b"weights"
+    (folder / shipped_detector.TRAINING_WEIGHTS / "detector.npz").write_bytes(b"weight")
+    with pytest.raises(UserError, match=r"detector\.npz: has 6 bytes instead of 7"):
+        shipped_detector.training_weights("detector", folder)
+
+
+def test_files_that_are_too_large_for_the_repository_are_refused(tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"")
+    with large.open("wb") as file:
+        file.truncate(ready_folder.MOST_A_FILE + 1)
+    ready_folder._refuse_too_large([small], [small])
+    for shipped, training in (([large], [small]), ([small], [large]), ([small] * 2 + [large] * 2, [])):
+        with pytest.raises(UserError, match="MB"):
+            ready_folder._refuse_too_large(shipped, training)
+
+
+def test_a_threshold_counts_one_box_for_each_face_and_needs_faces() -> None:
+    chosen = threshold_choice.choose_thresholds(TRUTHS, FOUND, CLASSES)
+    assert chosen.keys() == {"with_mask"}
+    # Of all boxes also 0.1 is one of a mask; of one box for each face it is not.
+    assert 0 < chosen["with_mask"] <= 0.4

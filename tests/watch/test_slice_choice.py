@@ -1,0 +1,61 @@
+"""Which cameras' frames are detected in slices."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import supervision as sv
+from painted_footage import PaintedFaces
+
+from facemask.watch.slice_choice import SlicedCameras
+from facemask.watch.watch_config import Camera, Text
+
+FRAME = np.zeros((1080, 1920, 3), np.uint8)
+
+
+class Timed(PaintedFaces):
+    """Finds nothing, and each call takes some seconds of its own clock."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds, self.now, self.calls = seconds, 0.0, 0
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
+        self.calls += 1
+        self.now += self.seconds if self.calls > 1 else 9.0  # the first call is slow
+        return [sv.Detections.empty() for _ in images]
+
+
+def calls_of_ten_frames(seconds: float, *cameras: Camera, frame: np.ndarray = FRAME) -> tuple[int, int, list[str]]:
+    """The calls of the whole and of the sliced detector, and what was printed, after ten frames of the first camera."""
+    whole, sliced, said = Timed(0.0), Timed(seconds), list[str]()
+    detection = SlicedCameras(whole, sliced, cameras, said.append, clock=lambda: sliced.now)
+    for _ in range(10):
+        detection.detect(cameras[0].name, frame)
+    return whole.calls, sliced.calls, said
+
+
+DOOR, YARD = Camera("door", Text("0")), Camera("yard", Text("1"))
+
+
+def test_slices_are_chosen_where_they_leave_time_for_all_cameras() -> None:
+    assert calls_of_ten_frames(0.15, DOOR) == (
+        0,
+        10,
+        ["door: looks for small faces too, 0.15 s a frame (slices: false is faster)"],
+    )
+    whole, sliced, [said] = calls_of_ten_frames(0.15, DOOR, YARD)
+    assert (whole, sliced) == (7, 3)
+    assert "which leaves 2 cameras less than 5 frames" in said
+    assert said.startswith("door: detects in the frame as a whole; looking for small faces too takes 0.15 s")
+
+
+@pytest.mark.parametrize(("slices", "calls"), [(True, (0, 10, [])), (False, (10, 0, []))])
+def test_the_user_decides(slices: bool, calls: tuple[int, int, list[str]]) -> None:
+    assert calls_of_ten_frames(5.0 if slices else 0.0, replace(DOOR, slices=slices)) == calls
+
+
+def test_a_small_frame_or_region_has_no_slices() -> None:
+    assert calls_of_ten_frames(0.0, DOOR, frame=FRAME[:720, :1280]) == (10, 0, [])
+    assert calls_of_ten_frames(0.0, replace(DOOR, region=(0.2, 0.0, 0.8, 1.0))) == (10, 0, [])
