@@ -55,7 +55,7 @@ crossval: venv
 
 ##@ Develop
 test: lint ## Run lint, and the tests that take minutes at most. [TESTS=tests/data]
-	$(venv-python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(test-paths)
+	$(venv-python) -m pytest -n 2 --max-worker-restart=0 --dist loadfile --no-loadscope-reorder $(test-paths)
 test-long: venv-dev ## Run the tests that take longer. [TESTS=tests/data]
 	$(venv-python) -m pytest -m long $(test-paths)
 lint: venv-dev ## Run ruff and mypy.

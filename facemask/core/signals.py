@@ -75,7 +75,8 @@ def listening_for_signals() -> Iterator[Stop]:
     def nothing(number: int, frame: FrameType | None) -> None:
         pass
 
-    threading.Thread(target=listen, daemon=True, name="signals").start()
+    listener = threading.Thread(target=listen, daemon=True, name="signals")
+    listener.start()
     before = {number: signal.signal(number, nothing) for number in HEARD}
     descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
@@ -85,4 +86,5 @@ def listening_for_signals() -> Iterator[Stop]:
         for number, handler in before.items():
             signal.signal(number, handler)
         writer.close()
+        listener.join()  # it ends when it has read what was written
         reader.close()

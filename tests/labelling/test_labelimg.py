@@ -106,6 +106,9 @@ class Desktop:
 def desktop(tmp_path: Path) -> Iterator[Desktop]:
     reader, writer = os.pipe()
     command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1300x900x24", "-nolisten", "tcp"]
+    # Otherwise the server resets when its last client leaves, and xdotool leaves all the time: a program that connects
+    # during a reset fails.
+    command.append("-noreset")
     server = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL)
     os.close(writer)
     try:
