@@ -77,7 +77,7 @@ help: ## List the targets.
 	        if (!sub(/.*## /, "")) { getline < ("facemask/cli/" name "_command.py"); gsub(/"""/, "") } \
 	        printf "  make %-13s  %s\n", name, $$0 \
 	    } \
-	    END { print "\nmake train HELP=1 lists the variables of train, once .venv is there: make train RUN=first STEPS=500" }' Makefile
+	    END { print "\nmake train HELP=1 lists the variables of train (after `make setup`): make train RUN=first STEPS=500" }' Makefile
 
 # ---- how it works ----
 
@@ -94,9 +94,16 @@ $(filter-out clean,$(all-steps)):
 	@$(run-step)
 
 # The environment, and the groups of packages in it (lock/<group>.txt) that some steps alone need.
+# HELP=1 installs nothing: the options of a step are in Python, which needs .venv to read them.
 all-venvs := venv $(patsubst lock/%.txt,venv-%,$(wildcard lock/*.txt))
+ifeq ($(call value-given,HELP),)
 $(all-venvs):
 	@scripts/setup.sh --quiet base $(patsubst venv-%,%,$(filter venv-%,$@))
+else
+$(all-venvs):
+	@[ -x $(venv-python) ] || { echo "HELP=1 needs .venv: run \`make setup\` first. The options of a step stand in" \
+	    "facemask/cli/<step>_command.py." >&2; exit 2; }
+endif
 
 # Another project's Python has no business here.
 unexport PYTHONPATH PYTHONHOME $(filter-out $(given-names),$(own-variables))

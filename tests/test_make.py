@@ -136,6 +136,16 @@ def test_clean_in_a_fresh_clone_installs_nothing(project: Path) -> None:
     assert not (project / ".venv").exists()
 
 
+def test_help_installs_nothing(project: Path) -> None:
+    (project / ".venv" / "locks" / "serve.txt").unlink()
+    assert ran(make(project, "serve", "HELP=1")) == {"HELP": "1"}
+    shutil.rmtree(project / ".venv")
+    done = make(project, "train", "HELP=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "make setup" in done.stderr
+    assert not (project / ".venv").exists()
+
+
 def test_plain_make_lists_every_target_without_an_environment_and_runs_none(project: Path) -> None:
     shutil.rmtree(project / ".venv")
     done = make(project)

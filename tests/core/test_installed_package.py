@@ -3,24 +3,44 @@
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 
+LARGEST = 850 * 10**6
+"""Bytes of all packages that the wheel requires. On Linux they were 786 MB on 2026-11-29: OpenCV 211, OpenVINO 184, and
+350 that supervision requires: SciPy, PyAV, NumPy, Pillow, and matplotlib with its own requirements."""
+
 
 @pytest.fixture(scope="module")
-def files_of_wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--wheel-dir", folder, ROOT], check=True, timeout=120)
-    (wheel,) = folder.glob("facemask-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        return set(archive.namelist())
+    (file,) = folder.glob("facemask-*.whl")
+    return zipfile.ZipFile(file)
 
 
-def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(files_of_wheel: set[str]) -> None:
+def packages_of(wheel: zipfile.ZipFile) -> dict[str, Distribution]:
+    """What `pip install <wheel>` installs beside it, by name, as it is installed here."""
+    (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    lines = wheel.read(metadata).decode().splitlines()
+    waiting = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
+    found: dict[str, Distribution] = {}
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        if requirement.name not in found and (not requirement.marker or requirement.marker.evaluate({"extra": ""})):
+            found[requirement.name] = distribution(requirement.name)
+            waiting += found[requirement.name].requires or []
+    return found
+
+
+def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    files_of_wheel = set(wheel.namelist())
     sources = [path for folder in ("facemask", "configs") for path in (ROOT / folder).rglob("*") if path.is_file()]
     names = {str(path.relative_to(ROOT)) for path in sources if path.parent.name != "__pycache__"}
     # The weights to train on are in the repository alone: they would add 7 MB, and detecting does not need them.
@@ -28,6 +48,16 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(files_of_whe
     expected = {f"facemask/{name}" if name.startswith("configs/") else name for name in names}
     assert {file for file in files_of_wheel if ".dist-info/" not in file} == expected
     assert "facemask/py.typed" in files_of_wheel
+
+
+def test_detecting_installs_no_training_packages_and_little_more_than_it_needs(wheel: zipfile.ZipFile) -> None:
+    packages = packages_of(wheel)
+    assert {"openvino", "opencv-python", "supervision", "numpy"} <= packages.keys()
+    assert (
+        not {"tensorflow", "tf-keras", "pandas", "onnxruntime", "fastapi", "opencv-python-headless"} & packages.keys()
+    )
+    paths = {path.locate() for package in packages.values() for path in package.files or []}
+    assert sum(Path(path).stat().st_size for path in paths if Path(path).exists()) < LARGEST
 
 
 @pytest.mark.parametrize("step", ["infer", "serve", "eval"])
