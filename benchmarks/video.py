@@ -41,7 +41,7 @@ def main(
 
     console = Console(highlight=False)
     chosen = detector_choice.choose_detector(which.choice())
-    detector = chosen.open().without_slices()  # as DETECT_EVERY=auto does
+    detector = chosen.open().without_slices()  # the parts are to be comparable, on a fast machine too
     thresholds = [0.5] * len(chosen.label_map)
     with tempfile.TemporaryDirectory() as scratch:
         clip = img or write_clip(Path(scratch) / "drawn.mp4", round(seconds * RATE))

@@ -42,8 +42,8 @@ def main(
         str,
         typer.Option(
             help="Look at pictures and frames from 2 million pixels on in more detail: with YuNet at twice the size, "
-            "otherwise also in overlapping slices. This finds smaller faces and takes two to three times as long: "
-            "yes, no, or auto (yes, but no for cameras, streams and DETECT_EVERY=auto)."
+            "otherwise also in overlapping slices. This finds smaller faces and takes two to four times as long: "
+            "yes, no, or auto (yes, but for cameras, streams and DETECT_EVERY=auto only if there is time)."
         ),
     ] = "auto",
     predictions: options.Predictions = options.PREDICTIONS,
@@ -56,20 +56,22 @@ def main(
 
     found = sources.find_source(img)
     every = detection_pace.parse_detect_every(detect_every)
-    paced = isinstance(found, Footage) and (found.live or every is None)
-    sliced = detection_pace.parse_slices(slices, paced)
+    sliced = detection_pace.parse_slices(slices)
     kinds = writing.parse_kinds(out, moving=isinstance(found, Footage))
     if show:
         window.check_window(found)
     chosen = detector_choice.choose_detector(which.choice())
     least = chosen.parse_thresholds(threshold, reports)
-    opened, folder, about = chosen.open(), predictions / chosen.name, chosen.model | {"slices": sliced}
-    if not sliced:
-        opened = opened.without_slices()
+    opened, folder = chosen.open(), predictions / chosen.name
+    whole = opened.without_slices()
+    about = chosen.model | {"slices": sliced is not False}
+    detector, other = (whole, opened) if sliced is None else (opened if sliced else whole, None)
     summary: video_inference.FootageSummary | picture_inference.PictureSummary
     if isinstance(found, Footage):
-        summary = video_inference.infer_footage(opened, about, found, folder, least, kinds, blur, show, seconds, every)
+        summary = video_inference.infer_footage(
+            detector, about, found, folder, least, kinds, blur, show, seconds, every, sliced=other
+        )
     else:
-        summary = picture_inference.infer_pictures(opened, about, found, folder, least, kinds, blur)
+        summary = picture_inference.infer_pictures(other or detector, about, found, folder, least, kinds, blur)
     print(summary.text())
     raise typer.Exit(summary.exit_code)

@@ -1,5 +1,6 @@
 """Watch cameras: an event when somebody stays without a mask, and statistics."""
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -60,5 +61,7 @@ def main(
         print("\n".join(watch_check.check_cameras(settings, footage, settings.database.parent)))
         return
     least = chosen.parse_thresholds(threshold, reports)
+    for words in itertools.chain.from_iterable(map(watch_check.unseen_parts, settings.cameras)):
+        print(words, file=sys.stderr)
     opened = chosen.open()
     watch_loop.run_watch(settings, opened.without_slices(), least, footage, sliced=opened)

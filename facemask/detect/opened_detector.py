@@ -30,7 +30,7 @@ class OpenedDetector:
     Attributes:
         raw: The detector.
         thresholds: The score of each class from which a box counts, by class, as the exported model carries them.
-        slices: Tile pictures from `tiling.LARGE` pixels on, which takes at least three times as long. Otherwise
+        slices: Tile pictures from `tiling.LARGE` pixels on, which takes two to four times as long. Otherwise
             only those of more than `tiling.HUGE` pixels are tiled.
     """
 

@@ -1,6 +1,10 @@
 """Decide in which frames of a video, camera or stream the detector runs, and whether it runs in slices of them.
 
 In the other frames, tracks move by themselves.
+
+Slices find smaller faces and take several times as long. So with `SLICES=auto` a camera or stream has them if the
+machine is fast enough. A file has them in any case: it waits, its results should not depend on the machine, and a frame
+of it should give what the same picture gives.
 """
 
 import time
@@ -28,20 +32,36 @@ def parse_detect_every(text: str) -> int | None:
     return int(text)
 
 
-def parse_slices(text: str, paced: bool) -> bool:
-    """Read the value of SLICES: whether large pictures and frames are detected in slices.
-
-    Args:
-        text: What the user wrote: `yes`, `no` or `auto`.
-        paced: Whether the detector has to keep up with something. `auto` then means no.
+def parse_slices(text: str) -> bool | None:
+    """Read the value of SLICES: whether large pictures and frames are detected in slices; None for `auto`.
 
     Raises:
-        UserError: The text is none of them.
+        UserError: The text is none of `yes`, `no` and `auto`.
     """
-    choices = {"yes": True, "1": True, "no": False, "0": False, AUTO: not paced}
+    choices = {"yes": True, "1": True, "no": False, "0": False, AUTO: None}
     if text.strip().lower() not in choices:
         raise UserError(f"SLICES={text}: must be {AUTO}, yes or no.")
     return choices[text.strip().lower()]
+
+
+def choose_slices(title: str, sliced: float, whole: float, limit: float | None, say: Callable[[str], None]) -> bool:
+    """Whether the frames of footage are detected in slices, where the user did not say.
+
+    Args:
+        title: The name of the footage.
+        sliced: The time of a frame in slices, in seconds.
+        whole: The time of a frame as a whole, in seconds.
+        limit: The longest time of a frame that keeps up with the footage; None for a file, which waits.
+        say: Takes the choice, a line for people.
+    """
+    if limit is None or sliced <= limit:
+        say(f"{title}: looks for small faces too, {sliced:.2f} s a frame instead of {whole:.2f} s (SLICES=no does not)")
+        return True
+    say(
+        f"{title}: detects in the frame as a whole, {whole:.2f} s a frame; looking for small faces too takes "
+        f"{sliced:.2f} s, more than the {limit:.2f} s that there are (SLICES=yes does it)"
+    )
+    return False
 
 
 class DetectionPace:

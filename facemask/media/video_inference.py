@@ -33,6 +33,7 @@ from facemask.core.colours import picture_colour
 from facemask.core.errors import UserError
 from facemask.core.files import replacing_file, write_json
 from facemask.detect.detector import Detector
+from facemask.detect.slice_trial import LEAST_RATE, SliceTrial
 from facemask.media import annotating, detection_pace, media_progress, mp4, prefetch, writing
 from facemask.media.detection_pace import DetectionPace
 from facemask.media.footage import Footage, Frame
@@ -125,6 +126,7 @@ def infer_footage(
     show: bool = False,
     seconds: float = 0.0,
     detect_every: int | None = 1,
+    sliced: Detector | None = None,
 ) -> FootageSummary:
     """Detect and track faces, and write the results (see the module's docstring).
 
@@ -142,6 +144,8 @@ def infer_footage(
         seconds: End after this many seconds of footage; 0 for no limit.
         detect_every: Detect in every so many frames, or, with None, in as many as keep up with real time (see
             `DetectionPace`). In the other frames tracked faces are at their predicted places.
+        sliced: The same detector, which looks at large frames in slices: it is taken where `choose_slices` says so.
+            None takes `detector` for all frames.
 
     Raises:
         UserError: `blur` with frames in which the detector does not run: a face that appears in them would be visible.
@@ -167,6 +171,17 @@ def infer_footage(
         troubles += 1
         print(words, file=sys.stderr)
 
+    def choose(seconds_sliced: float, seconds_whole: float) -> bool:
+        limit = None
+        if detect_every is None:
+            limit = 1 / LEAST_RATE
+        elif footage.live and first is not None and last is not None:
+            limit = detect_every * (last.time - first.time) / (last.number - first.number)
+        return detection_pace.choose_slices(
+            footage.title, seconds_sliced, seconds_whole, limit, lambda words: print(words, file=sys.stderr)
+        )
+
+    trial = None if sliced is None else SliceTrial(detector, sliced, choose)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(signals.listening_for_signals())
         stopped = threading.Event()
@@ -225,7 +240,7 @@ def infer_footage(
             last = frame
             if pace.is_due(frame.time):
                 begun = time.perf_counter()
-                [found] = detector.detect([frame.image])
+                [found] = (trial or detector).detect([frame.image])
                 times.append(time.perf_counter() - begun)
                 del times[1:-_RECENT]
                 tracked = tracking.update(found, frame.time)
@@ -257,7 +272,7 @@ def infer_footage(
         "faces": tracking.faces,
         "made": provenance.made_by(
             "infer",
-            model=about,
+            model=about if trial is None else about | {"slices": bool(trial.chosen)},
             runtime=detector.name,
             thresholds=dict(zip(detector.label_map.names, map(float, thresholds), strict=True)),
             blur=blur,

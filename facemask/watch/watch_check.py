@@ -1,6 +1,6 @@
 """`make watch CHECK=1`: the configuration is right, each source opens, and the zones lie where they should."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -12,10 +12,14 @@ from facemask.core.errors import UserError
 from facemask.core.files import replacing_file
 from facemask.media.footage import Footage
 from facemask.media.prefetch import never
+from facemask.watch.camera_scene import DEAD_BAND
 from facemask.watch.watch_config import Camera, WatchConfig
 
 _COARSE = 96
 """The longer side in pixels that a frame is reduced to before the zones are drawn: nobody can be recognised."""
+
+_SMALL_PART = 0.05
+"""The share of a zone or a line up to which nobody is told that it is not seen."""
 
 
 def check_cameras(config: WatchConfig, footage: Mapping[str, Footage], folder: Path) -> list[str]:
@@ -27,7 +31,7 @@ def check_cameras(config: WatchConfig, footage: Mapping[str, Footage], folder: P
         folder: Where the pictures go, as `<camera>.png`.
 
     Returns:
-        A line for each camera.
+        A line for each camera, and those of `unseen_parts`.
 
     Raises:
         UserError: A camera gives no picture. The others are tried too.
@@ -50,9 +54,38 @@ def check_cameras(config: WatchConfig, footage: Mapping[str, Footage], folder: P
             Image.fromarray(draw_zones(frame.image, camera)).save(beside, "PNG")
         height, width = frame.image.shape[:2]
         lines.append(f"{camera.name}: {footage[camera.name].title}, {width}x{height}; its zones are drawn in {path}")
+        lines += unseen_parts(camera)
     if failures:
         raise UserError("\n  ".join([*lines, *failures] if len(failures) == 1 else ["", *lines, *failures]))
     return lines
+
+
+def unseen_parts(camera: Camera) -> Iterator[str]:
+    """A line for people for each zone and line of a camera that the camera's region does not cover."""
+    left, top, right, bottom = camera.region
+    for zone in camera.zones:
+        mask = np.zeros((1001, 1001), np.uint8)
+        cv2.fillPoly(mask, [(np.array(zone.polygon) * 1000).round().astype(np.int32)], 1)
+        rows, columns = (slice(round(1000 * a), round(1000 * b) + 1) for a, b in ((top, bottom), (left, right)))
+        share = 1 - float(mask[rows, columns].sum()) / float(mask.sum())
+        if share > _SMALL_PART:
+            yield f"{camera.name}: {_part(share)} the zone {zone.name} is outside the region: nobody is seen there"
+    for line in camera.lines:
+        start, end = np.array(line.points)
+        along = (end - start) / np.hypot(*(end - start))
+        # Both of its sides have to be seen, further away than the dead band.
+        aside = 2 * DEAD_BAND * np.array([-along[1], along[0]])
+        points = start + np.linspace(0, 1, 201)[:, None] * (end - start)
+        sides = np.stack([points - aside, points + aside])
+        seen = ((sides >= (left, top)) & (sides <= (right, bottom))).all(axis=(0, 2))
+        share = 1 - float(seen.mean())
+        if share > _SMALL_PART:
+            place = "outside the region or at its edge"
+            yield f"{camera.name}: {_part(share)} the line {line.name} is {place}: nobody is seen to cross it there"
+
+
+def _part(share: float) -> str:
+    return f"{100 * share:.0f} % of" if share < 0.995 else "all of"
 
 
 def draw_zones(image: np.ndarray, camera: Camera) -> np.ndarray:

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from facemask.core.errors import UserError
-from facemask.media.detection_pace import DetectionPace, parse_detect_every, parse_slices
+from facemask.media.detection_pace import DetectionPace, choose_slices, parse_detect_every, parse_slices
 
 RATE = 25
 
@@ -64,13 +64,31 @@ def test_a_wrong_option_is_named(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "paced", "sliced"),
-    [("auto", False, True), ("auto", True, False), ("yes", True, True), ("1", True, True), ("No", False, False)],
+    ("text", "sliced"), [("auto", None), ("yes", True), ("1", True), ("No", False), (" AUTO ", None)]
 )
-def test_slices_are_chosen_where_nothing_sets_the_pace(text: str, paced: bool, sliced: bool) -> None:
-    assert parse_slices(text, paced) is sliced
+def test_the_option_of_slices(text: str, sliced: bool | None) -> None:
+    assert parse_slices(text) is sliced
 
 
 def test_wrong_slices_are_named() -> None:
     with pytest.raises(UserError, match="SLICES=many: must be auto, yes or no"):
-        parse_slices("many", False)
+        parse_slices("many")
+
+
+@pytest.mark.parametrize(
+    ("limit", "chosen", "words"),
+    [
+        (None, True, "a.mp4: looks for small faces too, 0.30 s a frame instead of 0.10 s (SLICES=no does not)"),
+        (0.3, True, "a.mp4: looks for small faces too, 0.30 s a frame instead of 0.10 s (SLICES=no does not)"),
+        (
+            0.2,
+            False,
+            "a.mp4: detects in the frame as a whole, 0.10 s a frame; looking for small faces too takes 0.30 s, more "
+            "than the 0.20 s that there are (SLICES=yes does it)",
+        ),
+    ],
+)
+def test_a_file_waits_for_slices_and_a_camera_does_not(limit: float | None, chosen: bool, words: str) -> None:
+    said: list[str] = []
+    assert choose_slices("a.mp4", 0.3, 0.1, limit, said.append) is chosen
+    assert said == [words]

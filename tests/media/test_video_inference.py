@@ -14,6 +14,7 @@ import made_video
 import numpy as np
 import psutil
 import pytest
+import supervision as sv
 from made_video import ABOUT, SquareFinder
 
 from facemask.core.errors import UserError
@@ -100,6 +101,60 @@ def test_between_detections_the_tracks_move_on(tmp_path: Path) -> None:
     assert len(made_video.read(out / "clip.mp4")) == 40
     value = json.loads((out / "clip.json").read_text())
     assert value["source"]["detected"] == 14 and value["made"]["settings"]["detect_every"] == 3
+
+
+class FindsNothing(SquareFinder):
+    def _detect(self, image: np.ndarray) -> sv.Detections:
+        return sv.Detections.empty()
+
+
+@pytest.mark.parametrize(
+    ("live", "every", "seconds", "sliced"),
+    [
+        (False, 1, 0.25, True),  # a file waits
+        (True, 1, 0.25, False),  # there are 0.1 s for a frame
+        (True, 1, 0.01, True),
+        (True, 4, 0.25, True),  # 0.4 s
+        (True, None, 0.25, False),  # 0.2 s
+        (False, None, 0.25, False),
+        (False, None, 0.01, True),
+    ],
+)
+def test_large_frames_are_detected_in_slices_where_there_is_time(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    live: bool,
+    every: int | None,
+    seconds: float,
+    sliced: bool,
+) -> None:
+    image = np.zeros((1080, 1920, 3), np.uint8)
+    whole, in_slices = FindsNothing(), FindsNothing(seconds)
+
+    def frames(stopped: Stopped, warn: Warn) -> Iterator[Frame]:
+        begun = time.monotonic()
+        for number in range(40):
+            time.sleep(max(0.0, begun + number / 10 - time.monotonic()) if live else 0.0)
+            yield Frame(image, number, number / 10)
+
+    footage = Footage("door", "door", live, frames)
+    kinds = frozenset(["json"])
+    summary = video_inference.infer_footage(
+        whole, ABOUT, footage, tmp_path, THRESHOLDS, kinds, detect_every=every, sliced=in_slices, seconds=3.0
+    )
+    counts = len(in_slices.batches), len(whole.batches)
+    assert counts == ((summary.detected, 3) if sliced else (3, summary.detected))
+    [said] = capsys.readouterr().err.strip().splitlines()
+    assert ("looks for small faces too" if sliced else "as a whole") in said
+    assert json.loads((tmp_path / "door.json").read_text())["made"]["settings"]["model"]["slices"] is sliced
+
+
+def test_small_frames_have_no_slices(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, in_slices = SquareFinder(), SquareFinder()
+    footage = recordings.open_file(clip)
+    video_inference.infer_footage(whole, ABOUT, footage, tmp_path, THRESHOLDS, sliced=in_slices)
+    assert (len(whole.batches), len(in_slices.batches), capsys.readouterr().err) == (40, 0, "")
+    assert json.loads((tmp_path / "clip.json").read_text())["made"]["settings"]["model"]["slices"] is False
 
 
 def test_faces_are_not_blurred_at_predicted_places_alone(clip: Path, tmp_path: Path) -> None:

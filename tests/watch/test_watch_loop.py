@@ -389,6 +389,43 @@ def test_the_check_names_every_camera_that_is_not_there(tmp_path: Path) -> None:
     assert (tmp_path / "door.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("region", "said"),
+    [
+        ((0.0, 0.0, 1.0, 1.0), []),
+        ((0.25, 0.25, 0.75, 0.75), []),
+        (
+            (0.5, 0.0, 1.0, 1.0),
+            [
+                "door: 50 % of the zone middle is outside the region: nobody is seen there",
+                "door: 50 % of the line step is outside the region or at its edge: nobody is seen to cross it there",
+            ],
+        ),
+        (
+            (0.0, 0.0, 1.0, 0.2),
+            [
+                "door: all of the zone middle is outside the region: nobody is seen there",
+                "door: all of the line step is outside the region or at its edge: nobody is seen to cross it there",
+            ],
+        ),
+    ],
+)
+def test_zones_and_lines_that_the_region_does_not_cover_are_named(
+    tmp_path: Path, region: tuple[float, float, float, float], said: list[str]
+) -> None:
+    middle = Zone("middle", ((0.3, 0.3), (0.7, 0.3), (0.7, 0.7), (0.3, 0.7)))
+    step = Line("step", ((0.3, 0.5), (0.7, 0.5)))
+    camera = Camera("door", Text("0"), region=region, zones=(middle,), lines=(step,))
+    lines = watch_check.check_cameras(config(tmp_path, cameras=(camera,)), {"door": footage(visitors)}, tmp_path)
+    assert lines[1:] == said
+
+
+def test_a_line_at_the_edge_of_the_picture_cannot_be_crossed() -> None:
+    lines = Line("floor", ((0.0, 1.0), (1.0, 1.0))), Line("post", ((0.5, 0.0), (0.5, 1.0)))
+    [words] = watch_check.unseen_parts(Camera("door", Text("0"), lines=lines))
+    assert words.startswith("door: all of the line floor ")
+
+
 # ---- memory ----
 
 
