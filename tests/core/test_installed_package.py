@@ -1,13 +1,17 @@
 """What `pip install .` gives: the wheel's content, and what detecting with it imports."""
 
+import ast
 import subprocess
 import sys
 import zipfile
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, distribution, packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from facemask.core.command_line import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,11 +29,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(file)
 
 
-def packages_of(wheel: zipfile.ZipFile) -> dict[str, Distribution]:
-    """What `pip install <wheel>` installs beside it, by name, as it is installed here."""
+def requirements_of(wheel: zipfile.ZipFile) -> list[str]:
     (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     lines = wheel.read(metadata).decode().splitlines()
-    waiting = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
+    return [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
+
+
+def packages_of(wheel: zipfile.ZipFile) -> dict[str, Distribution]:
+    """What `pip install <wheel>` installs beside it, by name, as it is installed here."""
+    waiting = requirements_of(wheel)
     found: dict[str, Distribution] = {}
     while waiting:
         requirement = Requirement(waiting.pop())
@@ -58,6 +66,23 @@ def test_detecting_installs_no_training_packages_and_little_more_than_it_needs(w
     )
     paths = {path.locate() for package in packages.values() for path in package.files or []}
     assert sum(Path(path).stat().st_size for path in paths if Path(path).exists()) < LARGEST
+
+
+def test_every_package_that_is_imported_is_declared(wheel: zipfile.ZipFile) -> None:
+    """Also one that other packages bring with them today."""
+    declared = {canonicalize_name(Requirement(line).name) for line in requirements_of(wheel)}
+    owners = packages_distributions()
+    undeclared = {}
+    for file in (ROOT / "facemask").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for module in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"facemask"}:
+                packages = {canonicalize_name(package) for package in owners.get(module, [])}
+                # A package of an extra may not be installed here; `EXTRAS` says which extra brings it.
+                if not packages & declared and (packages or module not in EXTRAS):
+                    undeclared[module] = file.name
+    assert undeclared == {}
 
 
 @pytest.mark.parametrize("step", ["infer", "serve", "eval"])
