@@ -77,10 +77,7 @@ def read_summary(path: Path, at: float, camera: str | None = None) -> Statistics
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
     hours = [int(at // HOUR) * HOUR - HOUR * number for number in range(HOURS)]
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5)) as connection:
-            [version] = connection.execute("PRAGMA user_version").fetchone()
-            if version != SCHEMA_VERSION:
-                raise UserError(f"{path}: is of another version of make watch.")
+        with contextlib.closing(_open_to_read(path)) as connection:
             cameras = tuple(name for (name,) in connection.execute("SELECT DISTINCT camera FROM statistics ORDER BY 1"))
             rows = connection.execute(
                 "SELECT statistic, start, name, detail, count, seconds FROM statistics"
@@ -107,6 +104,27 @@ def read_summary(path: Path, at: float, camera: str | None = None) -> Statistics
         today=today,
         hours=tuple((datetime.fromtimestamp(start).astimezone(), visitors) for start, visitors in by_hour.items()),
     )
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Open the database. Raises sqlite3.Error where it is none, and a UserError where it is of another version."""
+    address = f"file:{quote(str(path))}?mode=ro"
+    connection = sqlite3.connect(address, uri=True, timeout=5)
+    try:
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        # In a folder that is read-only SQLite cannot make the files of a write-ahead log. Where the log is empty or not
+        # there, nobody writes: no watch is running. https://www.sqlite.org/wal.html#read_only_databases
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        connection = sqlite3.connect(f"{address}&immutable=1", uri=True)
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+    if version != SCHEMA_VERSION:
+        connection.close()
+        raise UserError(f"{path}: is of another version of make watch.")
+    return connection
 
 
 def _add(visitors: Visitors, statistic: str, name: str, detail: str, count: int, seconds: float) -> None:

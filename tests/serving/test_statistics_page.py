@@ -63,6 +63,16 @@ def test_now_today_and_by_hour(database: Path):
     assert read_summary(database, AT + 600).now == {}
 
 
+def test_it_is_read_in_a_folder_that_is_read_only(database: Path):
+    # What SQLite would make there cannot be made, as where the volume is mounted read-only. No watch is running.
+    memory = database.with_name(f"{database.name}-shm")
+    memory.symlink_to(memory)
+    assert read_summary(database, AT).cameras == ("door", "yard")
+    database.with_name(f"{database.name}-wal").write_bytes(bytes(40))  # a watch is running
+    with pytest.raises(UserError, match="cannot be read"):
+        read_summary(database, AT)
+
+
 def test_the_page_tells_it_and_escapes_names(database: Path):
     with contextlib.closing(open_database(database)) as connection:
         connection.execute("UPDATE statistics SET camera = '<b>&' WHERE camera = 'yard'")
