@@ -5,13 +5,13 @@
 Each camera is an HTTP stream (MPEG-TS with H.264, 25 frames a second, made of drawn pictures), which a thread of this
 process sends at that rate. The watch is that of `make watch`: it decodes every frame, and looks at the newest.
 
-The output is a line of JSON for each number of cameras. `processor_seconds_per_frame` is the processor time of the
-whole process, decoding of dropped frames included, for each frame that was looked at. The rates hold for a machine that
-does nothing else; `load` tells whether it did. The frames are detected as a whole, without slices.
+The output is one table, after about a minute. "processor ms a frame" is the processor time of the whole process, the
+sending and the decoding of dropped frames included, for each frame that was looked at. The rates hold for a machine
+that does nothing else: "cores busy" is what this process got, and the load is that of all processes. The frames are
+detected as a whole, without slices.
 """
 
 import http.server
-import json
 import os
 import tempfile
 import threading
@@ -20,10 +20,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from benchmarks import video
 from facemask.cli import options
@@ -76,28 +78,44 @@ def main(
     cameras: Annotated[str, typer.Option(help="Numbers of cameras.")] = "1,4",
     seconds: Annotated[float, typer.Option(min=1, help="Measure so many seconds.")] = 20.0,
 ) -> None:
-    """Measure, and print a line of JSON for each number of cameras."""
+    """Measure, and print one table with a row for each number of cameras."""
     from facemask.detect import detector_choice
 
     chosen = detector_choice.choose_detector(which.choice())
     detector = chosen.open().without_slices()
+    table = Table("cameras", "frames/s of each", "frames/s together", "processor ms a frame", "cores busy")
+    for column in table.columns:
+        column.justify = "right"
     with tempfile.TemporaryDirectory() as scratch:
         clip = write_stream(Path(scratch) / "drawn.ts").read_bytes()
         for count in map(int, cameras.split(",")):
             with streaming_clip(clip) as url:
-                found = measure_watch(detector, [url] * count, Path(scratch) / str(count), seconds)
-            machine = f"{hardware.cpu_name()}, {hardware.usable_cores()} cores"
-            about = {"detector": f"{chosen.name}, {detector.name}", "machine": machine}
-            print(json.dumps(found | about | {"load": round(os.getloadavg()[0], 1)}), flush=True)
+                wall, processor, frames = measure_watch(detector, [url] * count, Path(scratch) / str(count), seconds)
+            rate = frames / wall
+            table.add_row(
+                str(count),
+                f"{rate / count:.1f}",
+                f"{rate:.1f}",
+                f"{1000 * processor / frames:.0f}",
+                f"{processor / wall:.1f}",
+            )
+    console = Console(highlight=False)
+    console.print(table)
+    machine = f"{hardware.cpu_name()}, {hardware.usable_cores()} cores, load {os.getloadavg()[0]:.1f}"
+    console.print(f"{chosen.name}, {detector.name}; {seconds:g} s of 1920x1080 each; {machine}")
 
 
-def measure_watch(detector: "Detector", urls: Sequence[str], folder: Path, seconds: float) -> dict[str, Any]:
-    """Watch streams for some seconds after the warm-up."""
+def measure_watch(detector: "Detector", urls: Sequence[str], folder: Path, seconds: float) -> tuple[float, float, int]:
+    """Watch streams for some seconds after the warm-up.
+
+    Returns:
+        The seconds that passed, the processor seconds of the process, and the number of frames that were looked at.
+    """
     from facemask.watch import watch_loop
     from facemask.watch.watch_config import Camera, Rule, Text, WatchConfig
 
     counting = CountingDetector(detector)
-    sources = tuple(Camera(f"camera{number}", Text(url)) for number, url in enumerate(urls, start=1))
+    sources = tuple(Camera(f"camera{number}", Text(url), slices=False) for number, url in enumerate(urls, start=1))
     rule = Rule("no-mask", classes=("without_mask",), seconds=3.0)
     config = WatchConfig(cameras=sources, rules=(rule,), database=folder / "watch.sqlite3")
     watch_loop.run_watch(
@@ -109,15 +127,8 @@ def measure_watch(detector: "Detector", urls: Sequence[str], folder: Path, secon
         halted=lambda: counting.passed() > WARM_UP + seconds,
     )
     calls = np.array([call for call in counting.calls if call[0] - counting.calls[0][0] >= WARM_UP])
-    (wall, processor), frames = calls[-1] - calls[0], len(calls) - 1
-    return {
-        "cameras": len(urls),
-        "frames_per_second": round(frames / wall, 2),
-        "frames_per_second_of_each": round(frames / wall / len(urls), 2),
-        "processor_seconds_per_frame": round(processor / frames, 4),
-        "processor_seconds_per_second": round(processor / wall, 2),
-        "frames": frames,
-    }
+    wall, processor = calls[-1] - calls[0]
+    return float(wall), float(processor), len(calls) - 1
 
 
 def write_stream(path: Path) -> Path:
