@@ -6,9 +6,9 @@ SHELL := /bin/sh
 .SUFFIXES:
 .NOTPARALLEL:
 
-# Only what make's command line names counts; a HOST or MODEL of the shell's does not. Such a value is text: make never
-# expands it, and the shell sees it only as an environment variable. (Our own variables have names with a hyphen, which
-# no option has.)
+# Only variables on make's command line count, not a HOST or MODEL that the shell exports. Make never expands their
+# values, and the shell sees them only as environment variables. (The names of this file's own variables have a hyphen,
+# because no option has one.)
 given-names := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(given-names),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
 value-given = $(if $(filter $1,$(given-names)),$(value $1))
@@ -105,7 +105,7 @@ $(all-venvs):
 	    "facemask/cli/<step>_command.py." >&2; exit 2; }
 endif
 
-# Another project's Python has no business here.
+# Variables of another project's Python are not passed on.
 unexport PYTHONPATH PYTHONHOME $(filter-out $(given-names),$(own-variables))
 
 .PHONY: setup docs test test-long lint lock help $(all-steps) $(all-venvs)

@@ -1,8 +1,7 @@
 """Make records on Apache Beam's workers, for data sets that are too large for one machine.
 
-The workers run the same functions as the worker processes of one machine, and read and write the same files. The
-functions' results come back through small files in the scratch folder. So the workers need to share nothing but a file
-system.
+The workers run the same functions as the worker processes of one machine, and read and write the same files. Results
+return through small files in the scratch folder, so a shared file system is all that the workers need.
 """
 
 import logging

@@ -1,10 +1,10 @@
-"""Labels and pictures of other tools, brought into the folder of images as Pascal VOC.
+"""Import labels and pictures of other tools into the folder of images, as Pascal VOC.
 
-Everything is read and checked before anything is written. The pictures of one import are one new folder, or one for
-each split: they are filled under a hidden name, then renamed.
+Everything is read and checked before anything is written. An import makes one new folder, or one for each split. A
+folder is filled under a hidden name, then renamed.
 
 workspace/images/<name>/            the pictures, each with its XML
-workspace/images/<name>/import.json  what made it, with each file's name in the source
+workspace/images/<name>/import.json  the options of the import, and each file's name in the source
 annotations/sources.csv             where each imported picture comes from, and its licence
 """
 
@@ -52,19 +52,19 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What to do with what an import finds.
+    """How an import treats what it finds.
 
     Attributes:
         format: Name of the format; empty to recognise it.
-        name: Name of the new folder; empty for the source's.
-        origin: Where the pictures come from; empty for what the format says.
-        licence: Their licence, likewise.
-        link: Link the pictures (hard links) and do not copy them.
-        clip: Clip boxes that stick out of their picture. Those wholly outside stay a problem.
-        skip: Leave out what has a problem; without it, a problem ends the import.
-        keep_look_alikes: Take pictures that look like one that is there.
-        keep_splits: Put what is below `train/`, `valid/` or `test/` in the source into the folder of that split.
-        processes: Pictures that are read at a time, 0 for one a core.
+        name: Name of the new folder; empty for the name of the source.
+        origin: Where the pictures come from; empty to take it from the labels.
+        licence: Their licence; empty to take it from the labels.
+        link: Make hard links to the pictures instead of copies.
+        clip: Clip boxes that extend past their picture. A box wholly outside remains a problem.
+        skip: Leave out pictures with a problem. Otherwise a problem ends the import.
+        keep_look_alikes: Also import pictures that look like a picture that is already there.
+        keep_splits: Put pictures below `train/`, `valid/` or `test/` in the source into the folder of that split.
+        processes: Number of pictures read at the same time; 0 for one a core.
     """
 
     format: str = ""
@@ -81,18 +81,18 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
-        folders: The new folders: one, and with `keep_splits` one for each split; none where there was nothing new.
-        format: The format's name for people.
-        images: How many were imported.
-        boxes: Boxes of each class.
-        dropped: Boxes that were dropped by their name.
-        clipped: Boxes that were clipped to their picture.
-        licence: What is noted of the pictures' licences.
+        folders: The new folders: one, or with `keep_splits` one for each split. Empty if no picture was new.
+        format: The format's name for messages.
+        images: Number of imported pictures.
+        boxes: Number of boxes of each class.
+        dropped: Number of boxes that the class mapping dropped.
+        clipped: Number of boxes that were clipped to their picture.
+        licence: The pictures' licences as noted in `sources.csv`.
         left_out: A line for each picture that was left out.
-        notes: A line for everything else that is worth knowing.
+        notes: Other lines for the user.
     """
 
     folders: tuple[Path, ...]
@@ -107,11 +107,11 @@ class ImportReport:
 
     @property
     def folder(self) -> Path | None:
-        """The new folder, the first where there are several; None where there was nothing new."""
+        """The first new folder; None if no picture was new."""
         return self.folders[0] if self.folders else None
 
     def text(self) -> str:
-        """The summary for people."""
+        """The summary that is printed."""
         lines = [f"{line[0].upper()}{line[1:]}." for line in self.notes]
         if self.left_out:
             lines += [f"Left out: {len(self.left_out):,}", *_shortened(self.left_out)]
@@ -127,7 +127,7 @@ class ImportReport:
 
 @dataclass(frozen=True)
 class _Checked:
-    """A picture of the source, once it is read and its boxes are ours."""
+    """A picture of the source after it was read and its boxes were converted."""
 
     picture: ForeignPicture
     problems: tuple[str, ...]
@@ -149,7 +149,7 @@ def import_labels(
     pictures: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
-    """Bring labels and their pictures into the folder of images.
+    """Import labels and their pictures into the folder of images.
 
     Args:
         source: A folder, a zip archive, or a file of labels.
@@ -246,7 +246,7 @@ def _in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item], co
 def _check_picture(
     source: LabelSource, mapping: ClassMapping, options: ImportOptions, picture: ForeignPicture
 ) -> _Checked:
-    """Read a picture, and turn its boxes into ours: known classes, pixels, inside the picture."""
+    """Read a picture, and convert its boxes to known classes and to pixels inside the picture."""
     try:
         image = images.prepare_image(source.read(picture.image, images.MAX_BYTES))
     except UserError as error:
@@ -286,7 +286,7 @@ def _check_picture(
 
 
 def _fitted(box: Box, size: tuple[int, int], clip: bool) -> tuple[Box, str]:
-    """The box inside its picture; and what is wrong with it, empty where nothing is."""
+    """The box clipped to its picture, and a description of what is wrong with it, which is empty for a good box."""
     if box.width < 0 or box.height < 0:
         return box, "has its edges swapped"
     width, height = size
@@ -306,7 +306,7 @@ def _fitted(box: Box, size: tuple[int, int], clip: bool) -> tuple[Box, str]:
 
 
 def _unreadable(source: LabelSource, format_name: str) -> Iterator[str]:
-    """The JSON files that are damaged, where the labels are in JSON: they may hold some of them."""
+    """The damaged JSON files, if the labels are in JSON: such a file may contain labels."""
     if format_name in ("coco", "label_studio"):
         for name in source.with_suffix(".json"):
             try:
@@ -330,7 +330,7 @@ def _labelled_twice(pictures: Iterable[ForeignPicture]) -> Iterator[str]:
 def _about_unlabelled(
     labels: LabelSource, holder: LabelSource, finder: PictureFinder, pictures: Iterable[ForeignPicture]
 ) -> list[str]:
-    """A note on the pictures without labels; none where a single file was given: other pictures may lie beside it."""
+    """A note on the pictures without labels. None for a single file, because other pictures may lie beside it."""
     if holder is labels and len(labels.label_names) < len(labels.names):
         return []
     labelled = {picture.image for picture in pictures}
@@ -387,7 +387,7 @@ def _without_copies(
 
 @dataclass(frozen=True)
 class _Filling:
-    """What filling the folder needs to know."""
+    """The arguments of the functions that fill a folder."""
 
     source: LabelSource
     format: str
@@ -462,7 +462,7 @@ _SPLIT_FOLDERS = {
 
 
 def _split_of(image: str) -> str:
-    """The split that a folder in the picture's path in the source names, as ours; empty for none."""
+    """The split that is named by a folder in the picture's path in the source; empty for none."""
     folders = (part.casefold() for part in image.split("/")[:-1])
     return next((_SPLIT_FOLDERS[part] for part in folders if part in _SPLIT_FOLDERS), "")
 
@@ -499,7 +499,7 @@ def _row(fill: _Filling, one: _Checked, picture: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _sources_with(path: Path, rows: list[dict[str, str]]) -> Iterator[None]:
-    """Write the table with more rows beside itself; it replaces the old one once the block is through."""
+    """Write the table with more rows to a new file. It replaces the old table when the block ends."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             before = list(csv.DictReader(file))
@@ -519,7 +519,7 @@ def _sources_with(path: Path, rows: list[dict[str, str]]) -> Iterator[None]:
 
 
 def _free_name(folders: Sequence[Path], name: str) -> str:
-    """The name of a folder that none of the folders has yet, by the source's name."""
+    """A name for the new folder, made from the source's name, that no existing folder has."""
     plain = _file_name(name) or "import"
     if plain in SPLITS:
         plain = f"import-{plain}"  # a folder of that name stands for a split
@@ -530,7 +530,7 @@ def _free_name(folders: Sequence[Path], name: str) -> str:
 
 
 def _file_names(fresh: list[_Checked]) -> Iterator[str]:
-    """A name for each picture, without folders; no two share one but for the suffix or the case."""
+    """A file name for each picture. Names differ by more than their suffix or case."""
     taken: set[str] = set()
     for one in fresh:
         stem, _, suffix = one.picture.image.rpartition("/")[2].rpartition(".")

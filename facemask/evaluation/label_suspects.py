@@ -1,8 +1,8 @@
 """Rank labels by how likely they are wrong, from detections of models that were not trained on their pictures.
 
 ObjectLab (Tkachenko, Thyagarajan and Mueller, 2023, https://arxiv.org/abs/2309.00832), in the package cleanlab, ranks
-pictures in a similar way. It knows no box on nothing, and for a missing box or a wrong class it counts only
-detections that score 0.95 and more, which the detectors of this project rarely do.
+pictures in a similar way. It does not rank boxes without a face. For a missing box or a wrong class it counts only
+detections that score at least 0.95, a score that the detectors of this project rarely give.
 """
 
 import math
@@ -49,16 +49,17 @@ class Suspect:
     """A label, or a face without a label, with how suspicious it is.
 
     Attributes:
-        kind: One of `KINDS`: the most suspicious thing about it.
+        kind: One of `KINDS`: the most likely error.
         name: The picture's name.
-        suspicion: The ranking is by this: 1 at most; 0 and less where nothing speaks against it.
+        suspicion: How likely an error is, at most 1. Suspects are ranked by it. A label without a sign of an error has
+            0 or less.
         box: xyxy pixels of the label; for a missing box those of the detection.
         label: The label's class; None for a missing box.
-        found_box: xyxy pixels of the detection that it is compared with; None where nothing was found.
+        found_box: xyxy pixels of the detection that it is compared with; None without a detection.
         found_label: That detection's class.
-        score: That detection's score; 0 where nothing was found.
+        score: That detection's score; 0 without a detection.
         iou: IoU of the label and the detection; for a missing box the highest with any label.
-        reason: A clause for people.
+        reason: The reason, as a clause for the report.
     """
 
     kind: str
@@ -75,7 +76,7 @@ class Suspect:
 
 @dataclass(frozen=True)
 class _SeenLabel:
-    """A label, and what was found there.
+    """A label, and the detections on it.
 
     Attributes:
         name: The picture's name.
@@ -124,11 +125,11 @@ class _SeenLabel:
 
 @dataclass(frozen=True)
 class _Usual:
-    """What labels of the same size have.
+    """Usual values of labels of the same size.
 
     Attributes:
         iou: The median IoU with what was found on them.
-        low_iou: The IoU that nine tenths of them exceed.
+        low_iou: The IoU that nine tenths of the labels exceed.
         score: The mean of the best scores near them.
     """
 
@@ -139,7 +140,7 @@ class _Usual:
 
 @dataclass(frozen=True)
 class _UnlabelledFace:
-    """A detection that is paired with no label; `iou` is its best with any."""
+    """A detection that is paired with no label; `iou` is its highest IoU with any label."""
 
     name: str
     box: np.ndarray
@@ -151,16 +152,16 @@ class _UnlabelledFace:
 def rank_suspects(
     truths: Sequence[GroundTruth], detections: Sequence["sv.Detections"], label_map: LabelMap
 ) -> tuple[Suspect, ...]:
-    """Rank all labels, and all faces that were found without a label, the most suspicious first.
+    """Rank all labels and all detections without a label, the most suspicious first.
 
-    Each label has a sign of three kinds of error, in scores of the detector:
+    For each label, three kinds of error get a sign: a number on the scale of the detector's scores.
 
-    - wrong class: the best score of another class on it, less that of its own;
-    - bad box: the score, times how unusually little the face that was found overlaps with it (`_unusual_iou`);
-    - box on nothing: the mean of the best scores near labels of its size, less the best score near it.
+    - wrong class: the best score of another class on the label, minus the best score of its own class;
+    - bad box: the detection's score, times how unusually low its IoU with the label is (`_unusual_iou`);
+    - box on nothing: the mean of the best scores near labels of the same size, minus the best score near this label.
 
-    A face without a label has the sign of a missing box: its score, less what overlaps with a label. A sign is
-    discounted by its place among all signs of its kind (`_DISCOUNT`), and the strongest of a label counts. Difficult
+    A detection without a label gets the sign of a missing box: its score, reduced by its overlap with labels. Each sign
+    is discounted by its rank among all signs of its kind (`_DISCOUNT`). The strongest sign of a label counts. Difficult
     labels are not ranked.
 
     Args:
@@ -209,7 +210,7 @@ def rank_suspects(
 
 
 def _discounted(signs: np.ndarray, labels: int) -> np.ndarray:
-    """The signs of a kind, each weakened by its place among them, as a part of the number of labels."""
+    """The signs of one kind, each discounted by its rank, as a share of the number of labels."""
     places = np.empty(len(signs))
     places[np.argsort(-signs, kind="stable")] = np.arange(len(signs))
     return np.where(signs > 0, signs / (1 + _DISCOUNT * places / max(labels, 1)), signs)
@@ -218,7 +219,7 @@ def _discounted(signs: np.ndarray, labels: int) -> np.ndarray:
 def _compare(
     truth: GroundTruth, found: "sv.Detections", classes: int
 ) -> tuple[list[_SeenLabel], list[_UnlabelledFace]]:
-    """Pair the labels of a picture with the faces that were found, by falling IoU."""
+    """Pair the labels of a picture with its detections, the highest IoU first."""
     import supervision as sv
 
     found = found[np.asarray(found.confidence) >= MIN_SCORE]
@@ -272,7 +273,7 @@ def _compare(
 
 
 def _of_same_size(sides: np.ndarray, values: np.ndarray, average: Callable[[np.ndarray], float]) -> np.ndarray:
-    """For each label the average of the values of the labels of its size; nan where they have none.
+    """For each label, the average value of the labels of its size; nan if these have no value.
 
     Args:
         sides: (n) sizes.

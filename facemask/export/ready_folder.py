@@ -1,7 +1,7 @@
-"""Make the detector that comes with facemask from exports of the project's own: `facemask/ready/`.
+"""Make the detector that comes with facemask, `facemask/ready/`, from exported models.
 
-What a form is, its thresholds and its figures come from evaluations of the same recipe on held-out pictures. Its
-weights come from a detector and a classifier that were trained on all pictures.
+Its weights come from a detector and a classifier that were trained on all pictures. The thresholds and metrics of each
+form come from evaluations on held-out pictures, of models that were trained with the same options.
 """
 
 import base64
@@ -45,7 +45,7 @@ SAME_PROBABILITY = 0.01
 
 @dataclass(frozen=True)
 class Sources:
-    """What the shipped detector is made from.
+    """The sources of the shipped detector.
 
     Attributes:
         detector: The folder of the exported detector.

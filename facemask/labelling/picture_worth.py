@@ -1,4 +1,4 @@
-"""How much a picture may teach a detector: what it is unsure about, and what a second detector sees otherwise."""
+"""How much a detector may learn from a picture: its uncertainty, and its disagreement with a second detector."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def uncertainty(found: "sv.Detections", classes: int) -> float:
-    """How unsure a detector is about the faces of a picture: the sum over them of (1 - margin) squared.
+    """How unsure a detector is about a picture: the sum of (1 - margin) squared over its faces.
 
-    A face's margin is the score of its best class less that of the next, where "no face" is a class too: it has what
-    the scores lack to 1. A clear face has a margin of nearly 1, and so has a clear mistake that scores nearly 0.
+    A face's margin is the score of its best class minus that of the second best. "No face" is one of the classes; its
+    score is 1 minus the sum of the others. The margin is nearly 1 for a face that is clear, and for a box that scores
+    nearly 0.
 
     Args:
         found: All detections of the picture, of every class, such as `RawDetector.detect_all` gives.
@@ -37,7 +38,7 @@ def disagreement(one: "sv.Detections", other: "sv.Detections") -> float:
     """How much two detectors disagree: for each face the difference of the scores, or the higher score if the classes
     differ.
 
-    A face that only one of them has found counts with its score.
+    A face that only one detector found counts with its score.
 
     Args:
         one: The faces of a picture by one detector, one box a face.
@@ -63,7 +64,7 @@ def disagreement(one: "sv.Detections", other: "sv.Detections") -> float:
 
 
 def _face_scores(found: "sv.Detections", classes: int) -> Iterator[np.ndarray]:
-    """For each face the (K) best score of each class among the boxes on it."""
+    """For each face, (K,) the best score of each class among the boxes on it."""
     import supervision as sv
 
     faces = one_box_per_face(found)

@@ -1,10 +1,10 @@
-"""Decide in which frames of a video, camera or stream the detector runs, and whether it runs in slices of them.
+"""Decide in which frames of a video, camera or stream the detector runs, and whether it runs on slices of a frame.
 
-In the other frames, tracks move by themselves.
+Between these frames, tracking predicts the boxes.
 
-Slices find smaller faces and take several times as long. So with `SLICES=auto` a camera or stream has them if the
-machine is fast enough. A file has them in any case: it waits, its results should not depend on the machine, and a frame
-of it should give what the same picture gives.
+Slices find smaller faces and take several times as long. With `SLICES=auto`, the frames of a camera or stream are
+sliced if the machine is fast enough. Those of a file always are, so that its results do not depend on the machine, and
+a frame gives the same boxes as the same picture.
 """
 
 import time
@@ -45,7 +45,7 @@ def parse_slices(text: str) -> bool | None:
 
 
 def choose_slices(title: str, sliced: float, whole: float, limit: float | None, say: Callable[[str], None]) -> bool:
-    """Whether the frames of footage are detected in slices, where the user did not say.
+    """Whether frames are detected in slices under `SLICES=auto`.
 
     Args:
         title: The name of the footage.
@@ -65,9 +65,9 @@ def choose_slices(title: str, sliced: float, whole: float, limit: float | None, 
 
 
 class DetectionPace:
-    """Whether the detector is to run in a frame.
+    """Decides whether the detector runs in a frame.
 
-    With the number N it runs in every Nth frame. With None it runs in as many frames as real time allows: in a frame
+    With a number N it runs in every Nth frame. With None it runs in as many frames as real time allows: in each frame
     that is reached before the next one is due. A machine that is fast enough detects in every frame. In both cases the
     detector runs at least once in `LONGEST_GAP` seconds of footage.
 

@@ -32,7 +32,7 @@ def cvat_files(source: LabelSource) -> list[str]:
 
 
 def read_cvat(source: LabelSource, files: list[str], finder: PictureFinder) -> ForeignLabels:
-    """Read CVAT's files: boxes (of turned ones the upright box around them), and the boxes around polygons.
+    """Read CVAT's files: boxes, and the upright boxes around rotated boxes and polygons.
 
     Raises:
         UserError: A file is not XML, or is of "CVAT for video".
@@ -77,7 +77,7 @@ def _shapes(node: "etree._Element") -> list["etree._Element"]:
 
 
 def _box(node: "etree._Element") -> Box:
-    """The box of a shape. Raises ValueError, which says what is wrong in it."""
+    """The box of a shape. Raises ValueError with the reason if the shape is wrong."""
     label = node.get("label") or ""
     if not label:
         raise ValueError("it has no label")

@@ -11,7 +11,7 @@ _SAYS_NOTHING = {"unknown", "unspecified", ""}
 
 
 def root_tag(head: bytes) -> bytes:
-    """The name of an XML's first element, from its first bytes; empty where there is none."""
+    """The name of an XML file's root element, from its first bytes; empty if there is none."""
     found = re.search(rb"<([A-Za-z_][\w.-]{0,80})", head)
     return found[1] if found else b""
 
@@ -22,7 +22,7 @@ def voc_files(source: LabelSource) -> list[str]:
 
 
 def read_foreign_voc(source: LabelSource, files: list[str], finder: PictureFinder) -> ForeignLabels:
-    """Read the XML files. The picture is the one that `<filename>` names, else the one of the XML's own name."""
+    """Read the XML files. `<filename>` names the picture; without it the picture has the XML file's name."""
     pictures: list[ForeignPicture] = []
     problems: list[str] = []
     for file in files:

@@ -54,7 +54,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Kind:
-    """A face detector with a file of its own. `ssd` has none and is not in this table.
+    """A kind of face detector, with its files. `ssd` is not in this table, because it uses the exported run.
 
     Attributes:
         file: A description of its file, for messages.

@@ -72,7 +72,7 @@ class YuNet:
 
 
 def decode_grid(request: Any, stride: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes that one grid gives.
+    """Decode the boxes of one grid.
 
     Args:
         request: Has the network's outputs: `get_tensor(name).data`.
@@ -121,5 +121,5 @@ def load_yunet(files: Sequence[Path], size: int) -> YuNet:
 
 
 def sizes_of(size: int) -> tuple[int, ...]:
-    """The sizes of the searches of which the first is at `size` pixels."""
+    """The sizes of all searches, given the size of the first."""
     return (size, size // SMALLER) if size // SMALLER >= SMALLEST else (size,)
