@@ -200,5 +200,5 @@ def test_native_windows_is_told_what_works_there(project: Project, tmp_path: Pat
 
 def test_too_little_room_is_said_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**9))
-    with pytest.raises(environment.SetupError, match=r"1\.0 GB free"):
+    with pytest.raises(environment.SetupError, match=r"1\.0 GB"):
         environment._make_venv("uv")

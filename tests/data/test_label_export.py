@@ -142,7 +142,7 @@ def test_what_another_wrote_is_not_replaced(root: Path) -> None:
     target = root.parent / "mine"
     target.mkdir()
     (target / "a.txt").write_text("mine")
-    with pytest.raises(UserError, match="make labels did not write it"):
+    with pytest.raises(UserError, match=f"{target}: "):
         export(root, "coco", target)
     assert [path.name for path in target.iterdir()] == ["a.txt"]
     export(root, "coco")
@@ -153,11 +153,11 @@ def test_what_another_wrote_is_not_replaced(root: Path) -> None:
 
 
 def test_bad_labels_and_a_wrong_format_are_refused(root: Path) -> None:
-    with pytest.raises(UserError, match=r"OUT=voc: no such format. Known are coco, yolo, cvat"):
+    with pytest.raises(UserError, match=r"OUT=voc: .*coco, yolo, cvat"):
         export(root, "voc")
-    with pytest.raises(UserError, match="one folder may not be inside the other"):
+    with pytest.raises(UserError, match=str(root / "out")):
         export(root, "coco", root / "out")
     made_data.save(root, "bad.jpg", [made_data.box("mask")])
-    with pytest.raises(UserError, match="did you mean with_mask"):
+    with pytest.raises(UserError, match=r"bad\.(jpg|xml): .*with_mask"):
         export(root, "coco")
     assert not (root.parent / "coco").exists()

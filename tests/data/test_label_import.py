@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -284,7 +285,7 @@ def test_links_share_the_file_and_copies_do_not(source: Path) -> None:
     linked = run(source, link=True, name="linked")
     assert linked.folder is not None
     assert (linked.folder / "a.jpg").samefile(source / "a.jpg")
-    with pytest.raises(UserError, match="zip cannot be linked"):
+    with pytest.raises(UserError, match=r"x\.zip"):
         run(made_labels.zipped(source, source.parent / "x.zip"), link=True)
 
 
@@ -419,9 +420,9 @@ def test_a_picture_that_is_labelled_twice_is_refused(source: Path) -> None:
 
 
 def test_no_such_source_and_no_such_format(source: Path) -> None:
-    with pytest.raises(UserError, match="no such file or folder"):
+    with pytest.raises(UserError, match=f"{source / 'gone'}: "):
         run(source / "gone")
-    with pytest.raises(UserError, match=r"no such format. Known are coco"):
+    with pytest.raises(UserError, match=r"FORMAT=coca: .*coco"):
         run(source, format="coca")
 
 
@@ -449,7 +450,7 @@ def bomb(path: Path, name: str = "a.json", size: int = 70 << 20) -> None:
 
 def test_a_zip_bomb_is_not_opened(tmp_path: Path) -> None:
     bomb(tmp_path / "bomb.zip")
-    with pytest.raises(UserError, match="as a zip bomb does"):
+    with pytest.raises(UserError, match=r"bomb\.zip: .*70 MB"):
         run(tmp_path / "bomb.zip")
 
 
@@ -461,7 +462,7 @@ def test_overlapping_members_are_not_opened(tmp_path: Path) -> None:
         # The directory points a second member at the first one's bytes.
         archive.infolist()[1].header_offset = 0
         archive.infolist()[1].compress_size = archive.infolist()[1].file_size = 4000
-    with pytest.raises(UserError, match="overlap"):
+    with pytest.raises(UserError, match=r"overlap\.zip: .*members"):
         run(path)
 
 
@@ -471,7 +472,7 @@ def test_a_member_that_leads_out_of_the_archive_is_refused(source: Path, name: s
     path = made_labels.zipped(source, source.parent / "x.zip")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(name, b"x")
-    with pytest.raises(UserError, match="leads out of the archive"):
+    with pytest.raises(UserError, match=re.escape(name.replace("\\", "/"))):
         run(path)
     assert_nothing_written(source.parent)
 
@@ -481,10 +482,10 @@ def test_what_else_a_zip_can_do_wrong(source: Path) -> None:
     path = made_labels.zipped(source, source.parent / "x.zip")
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning):
         archive.writestr("a.jpg", b"x")
-    with pytest.raises(UserError, match=r"'a.jpg' twice"):
+    with pytest.raises(UserError, match=r"x\.zip: .*a\.jpg"):
         run(path)
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match="not a whole zip"):
+    with pytest.raises(UserError, match=r"x\.zip: "):
         run(path)
 
 

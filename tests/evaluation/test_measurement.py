@@ -62,5 +62,5 @@ def test_images_are_not_kept(clock):
 
 
 def test_no_pictures(clock):
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError):
         measure_detector(Counting(clock), [])

@@ -91,7 +91,7 @@ def test_planting_measures_and_writes_nothing(reports, pictures, capsys):
 
 
 def test_bad_input_is_one_line(reports, pictures, tmp_path):
-    with pytest.raises(UserError, match="no evaluation in it"):
+    with pytest.raises(UserError, match=str(reports / "other")):
         suspects_command.main(run="other", images=pictures, reports=reports)
     write_json(reports / "classifier" / "classifier.json", {})
     with pytest.raises(UserError, match="SYSTEM=two_stage"):
@@ -100,7 +100,7 @@ def test_bad_input_is_one_line(reports, pictures, tmp_path):
     elsewhere.mkdir()
     for suffix in ("png", "xml"):
         (pictures / f"00.{suffix}").rename(elsewhere / f"other.{suffix}")
-    with pytest.raises(UserError, match="none of the pictures"):
+    with pytest.raises(UserError, match=str(elsewhere)):
         suspects(reports, elsewhere)
     metrics = reports / "held-out" / "metrics.json"
     value = json.loads(metrics.read_text())
@@ -117,10 +117,10 @@ def test_the_list_for_labelimg_is_not_trusted(tmp_path: Path):
         find_suspect_pictures(images, report)
     listed = {"format": 1, "pictures": ["../secret.png"], "suspects": []}
     write_json(report / "suspects.json", listed)
-    with pytest.raises(UserError, match="leads out"):
+    with pytest.raises(UserError, match=r"secret\.png"):
         find_suspect_pictures(images, report)
     write_json(report / "suspects.json", listed | {"pictures": ["gone.png"]})
-    with pytest.raises(UserError, match="none of the 1"):
+    with pytest.raises(UserError, match=r"suspects\.json|images"):
         find_suspect_pictures(images, report)
     (images / "there.png").touch()
     write_json(report / "suspects.json", listed | {"pictures": ["there.png"]})

@@ -188,7 +188,7 @@ def test_what_an_empty_scene_shows_becomes_pictures_without_faces(tmp_path: Path
     assert findings == []
     assert [(picture.usable, picture.boxes) for picture in pictures] == [(True, ())] * 2
     assert not prelabelling.is_untouched(voc.read_voc(result.folder / "1.xml"))
-    with pytest.raises(UserError, match="nothing was detected in 4"):
+    with pytest.raises(UserError, match=str(tmp_path / "hall")):
         collect_next_pictures(
             str(tmp_path / "hall"), tmp_path / "images", Corner(), NextOptions(9, "", (0.95, 0.95), True), {}
         )

@@ -45,7 +45,7 @@ def test_the_values_come_back_as_precisely_as_they_were_written(tmp_path: Path, 
 def test_a_value_that_half_precision_cannot_hold_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
     _, prefix = checkpoint(tmp_path, {"bias": np.array([1e6], np.float32)})
     file = tmp_path / "weights.npz"
-    with pytest.raises(UserError, match="too large"):
+    with pytest.raises(UserError, match=r"ckpt-0: .*1e\+06"):
         compact_checkpoint.write_compact_checkpoint(prefix, file, {}, kernels_in_8_bits=False)
     assert not file.exists()
     for content in (b"", b"PK\x03\x04 cut short", b"text"):

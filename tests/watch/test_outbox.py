@@ -81,14 +81,14 @@ def test_a_full_disk_loses_nothing_that_was_committed(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "watch.sqlite3"
     path.write_bytes(b"no database, but long enough to be looked at" * 50)
-    with pytest.raises(UserError, match=r"watch\.sqlite3: cannot be used as the database"):
+    with pytest.raises(UserError, match=r"watch\.sqlite3: "):
         open_database(path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="cannot be used"):
+    with pytest.raises(UserError, match=f"{tmp_path / 'folder'}: "):
         open_database(tmp_path / "folder")
     connection = open_database(tmp_path / "new.sqlite3")
     connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(UserError, match="newer version"):
+    with pytest.raises(UserError, match=r"new\.sqlite3: "):
         open_database(tmp_path / "new.sqlite3")
 
 

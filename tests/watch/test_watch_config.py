@@ -123,13 +123,13 @@ def test_secrets_are_read_when_they_are_needed_and_show_nowhere(
 ) -> None:
     config, _ = read_config(write(tmp_path, GOOD))
     assert "hunter2" not in repr(config)
-    with pytest.raises(UserError, match="the environment variable HOOK_SECRET is not set"):
+    with pytest.raises(UserError, match="HOOK_SECRET"):
         config.actions[0].secret.read()
     monkeypatch.setenv("HOOK_SECRET", "hunter3")
     assert config.actions[0].secret.read() == "hunter3"
     (tmp_path / "secret").write_text("hunter4\n")
     assert Text(file=tmp_path / "secret").read() == "hunter4"
-    with pytest.raises(UserError, match="/nowhere: cannot be read"):
+    with pytest.raises(UserError, match="/nowhere: "):
         config.actions[1].password.read()
 
 
@@ -144,7 +144,7 @@ def test_a_source_from_the_environment_is_in_no_error(tmp_path: Path, monkeypatc
 def test_a_folder_of_pictures_is_no_camera(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), cv2.UMat(4, 4, cv2.CV_8UC3).get())
     config, _ = read_config(write(tmp_path, f"cameras: [{{name: door, source: {tmp_path}/a.png}}]"))
-    with pytest.raises(UserError, match=r"camera door: .*a\.png names pictures"):
+    with pytest.raises(UserError, match=r"camera door: .*a\.png"):
         watch_loop.open_sources(config)
 
 

@@ -249,7 +249,7 @@ def test_a_database_has_one_watch(tmp_path: Path) -> None:
     first.start()
     wait_for(lambda: settings.database.exists())
     time.sleep(0.1)
-    with pytest.raises(UserError, match="another watch uses it"):
+    with pytest.raises(UserError, match=str(settings.database)):
         watch(settings, footage(visitors, 1))
     done.set()
     first.join(30)
