@@ -1,4 +1,4 @@
-"""Whether large frames are looked at in more detail, in slices: measured on the first of them."""
+"""Decide whether large frames are detected in slices, by the time that the first of them take."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The page's own files, and what it is told about the detector: `page.json`."""
+"""The files of the page, and `page.json`, which describes the detector to it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

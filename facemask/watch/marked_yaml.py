@@ -1,4 +1,4 @@
-"""YAML that knows on which line each value stands."""
+"""Read YAML and keep the line number of each value."""
 
 import re
 from collections.abc import Sequence

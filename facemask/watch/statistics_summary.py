@@ -1,4 +1,4 @@
-"""A watch's statistics, summed up to be looked at: now, today, and by hour."""
+"""Summarise a watch's statistics: now, today, and by hour."""
 
 import contextlib
 import sqlite3

@@ -1,4 +1,4 @@
-"""`make watch CHECK=1`: the configuration is right, each source opens, and the zones lie where they should."""
+"""`make watch CHECK=1`: check the configuration, open each source, and draw the zones into a frame of it."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
