@@ -169,6 +169,20 @@ JUNK: list[Any] = [
 ]
 
 
+WORDS = [
+    "2026-02-30",
+    "2026-13-45 25:00",
+    "0b",
+    "1e999",
+    "1:99:99",
+    "!!int x",
+    "!!binary é",
+    "!!python/name:x y",
+    "<<: 1",
+]
+"""Values that YAML takes for something else than a text, and that are then not possible."""
+
+
 def spoil_text(text: str, draw: random.Random) -> str:
     at = draw.randrange(len(text))
     kinds: list[Callable[[], str]] = [
@@ -176,6 +190,7 @@ def spoil_text(text: str, draw: random.Random) -> str:
         lambda: text[:at],
         lambda: text[:at] + text[at + draw.randrange(1, 30) :],
         lambda: text[:at] + "[" * 400 + text[at:],
+        lambda: text[:at] + re.sub(r"(?<=: )[^:\n]+(?=\n)", draw.choice(WORDS), text[at:], count=1),
         lambda: "\n".join(draw.sample(lines := text.splitlines(), len(lines))),
     ]
     return draw.choice(kinds)()
