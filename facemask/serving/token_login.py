@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import html
 import json
+import re
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ h1 {{ font-size: 1.7rem; margin: 0; }} p {{ margin: 0; }} small {{ color: light-
 [role="alert"] {{ color: light-dark(#b43c00, #ff9a62); }}
 input, button {{ font: inherit; padding: 0.55rem 0.7rem; border: 1px solid #8885; border-radius: 0.5rem; }}
 button {{ background: #0f766e; color: #fff; border-color: transparent; cursor: pointer; }}
-</style></head><body><form method="post" action="/login"><h1>Face masks</h1>
+</style></head><body><form method="post" action="/login"><input type="hidden" name="page" value="{page}"><h1>Face masks</h1>
 <label for="token">Token of this server</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
 <small>Whoever started the server has it, in the file that TOKEN_FILE= named.</small>
@@ -72,7 +73,7 @@ class TokenLogin:
         elif request.url.path == "/health" and request.method in ("GET", "HEAD"):
             response = _json(200, {"status": "ok"})
         elif request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-            response = _login_page(401)
+            response = _login_page(request.url.path)
         else:
             response = _json(401, {"error": "Send the token of this server: Authorization: Bearer <token>."})
             response.headers["WWW-Authenticate"] = "Bearer"
@@ -102,11 +103,14 @@ class TokenLogin:
                     return _json(413, {"error": "Too large for a token."})
         except ClientDisconnect:
             return _json(400, {"error": "The form broke off."})
-        [given] = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[:1]
+        form = parse_qs(body.decode("utf-8", "replace"))
+        [given], [page] = form.get("token", [""])[:1], form.get("page", ["/"])[:1]
+        if not re.fullmatch(r"/([\w-][\w./-]*)?", page, re.ASCII):  # never another server's, as //name would be
+            page = "/"
         if not _same(given.strip(), self.token):
-            return _login_page(401, "That is not the token.")
+            return _login_page(page, "That is not the token.")
         expires = str(int(time.time()) + SESSION_SECONDS)
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(page, 303)
         response.set_cookie(
             COOKIE,
             f"{expires}.{self._sign(expires)}",
@@ -130,5 +134,7 @@ def _json(status: int, value: dict[str, str]) -> Response:
     return Response(json.dumps(value), status, media_type="application/json")
 
 
-def _login_page(status: int, wrong: str = "") -> Response:
-    return HTMLResponse(_PAGE.format(wrong=html.escape(wrong)), status, {"Cache-Control": "no-store"})
+def _login_page(page: str, wrong: str = "") -> Response:
+    """What asks for the token, and then leads to a page of this server."""
+    text = _PAGE.format(wrong=html.escape(wrong), page=html.escape(page))
+    return HTMLResponse(text, 401, {"Cache-Control": "no-store"})

@@ -75,6 +75,23 @@ def test_a_browser_is_asked_once():
     assert ask(TokenLogin(behind, TOKEN), cookie=session)[0] == 401  # of a server before
 
 
+def test_the_login_leads_to_the_page_that_was_asked_for():
+    login = TokenLogin(behind, TOKEN)
+    assert 'name="page" value="/statistics"' in ask(login, path="/statistics", accept="text/html")[1]
+    assert 'value="/&quot;&gt;&lt;b"' in ask(login, path='/"><b', accept="text/html")[1]
+    for page, leads in (
+        ("/statistics", "/statistics"),
+        ("//elsewhere.org", "/"),
+        ("https://elsewhere.org/", "/"),
+        ("/%5Celsewhere.org", "/"),
+        ("/a%0d%0aSet-Cookie:x", "/"),
+        ("", "/"),
+    ):
+        status, _, headers = ask(login, "POST", "/login", f"token={TOKEN}&page={page}".encode())
+        assert (status, headers["location"]) == (303, leads)
+    assert 'value="/statistics"' in ask(login, "POST", "/login", b"token=wrong&page=/statistics")[1]
+
+
 def test_a_wrong_token_gets_no_cookie():
     login = TokenLogin(behind, TOKEN)
     for body in (b"token=wrong", b"", b"token=", b"\xff", b"token=" + b"x" * 10_000):
