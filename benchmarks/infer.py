@@ -38,7 +38,8 @@ from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
 
 ROOT = Path(__file__).parents[1]
-PLAIN, YOLO = "plain TensorFlow script", "yolo"
+PLAIN, YOLO, SHIPPED = "plain TensorFlow script", "yolo", "shipped"
+"""Candidates besides the runtimes. `SHIPPED` is the form of the shipped detector that the run names, for `tiers`."""
 
 
 def main(
@@ -154,12 +155,11 @@ def lives(command: Sequence[str]) -> tuple[float, str]:
 
 def measure(candidate: str, given: Settings, first: bool) -> dict[str, Any]:
     """Measure the times, the memory and the accuracy of one candidate, in a process of its own."""
-    from facemask.core import exported_model
     from facemask.evaluation import coco
     from facemask.evaluation.measurement import measure_detector as run
 
-    label_map = exported_model.read_exported_model(given.exported).label_map
-    detector = open_candidate(candidate, given, label_map)
+    detector = open_candidate(candidate, given)
+    label_map = detector.label_map
     if first:
         image, _ = next(pictures(given, label_map))
         return {"boxes": len(detector.detect_all([image])[0])}
@@ -181,9 +181,15 @@ def measure(candidate: str, given: Settings, first: bool) -> dict[str, Any]:
     }
 
 
-def open_candidate(candidate: str, given: Settings, label_map: LabelMap) -> Any:
+def open_candidate(candidate: str, given: Settings) -> Any:
+    from facemask.core import exported_model
+    from facemask.detect import detector_choice
     from facemask.detect.opened_detector import open_detector
 
+    if candidate == SHIPPED:
+        choice = detector_choice.DetectorChoice(given.exported.parent, given.exported.name)
+        return detector_choice.choose_detector(choice, report=lambda line: None).open()
+    label_map = exported_model.read_exported_model(given.exported).label_map
     if candidate == PLAIN:
         return PlainScript(given.exported, label_map)
     if candidate == "auto":

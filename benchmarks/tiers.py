@@ -1,18 +1,19 @@
 """Measure the detectors from the smallest to the largest in each runtime and precision, and YOLO beside them.
 
-    python -m benchmarks.tiers --tier ready-fast=ready-fast:crossval-fast --tier "ResNet50 640=default" [--untrained]
     python -m venv yolo-env && yolo-env/bin/pip install ultralytics openvino
-    python -m benchmarks.tiers ... --yolo-python yolo-env/bin/python
+    python -m benchmarks.tiers --untrained --yolo-python yolo-env/bin/python [--tier "mine=default:crossval-ssd"]
 
-A tier is a name, an exported run, and optionally the report of a cross-validation, whose mAP is shown. --untrained adds
-FPNLite at 320, 448 and 640 pixels and ResNet50 at 448 and 640 with random weights. Their times are those of trained
-models, except that the suppression of boxes has less to do.
+The forms of the detector that comes with facemask are always measured, with the mAP of their model card. A tier is a
+name, an exported run, and optionally the report of a cross-validation, whose mAP is shown. --untrained adds FPNLite at
+320, 448 and 640 pixels and ResNet50 at 448 and 640 with random weights. Their times are those of trained models, except
+that the suppression of boxes has less to do.
 
 Each candidate runs in a process of its own, as in `benchmarks.infer`. The YOLOs have random weights too, run at 640
 pixels, and are in an environment of their own, since ultralytics is AGPL-3.0. The column "times" is the time of YOLO11n
 in PyTorch divided by the row's time.
 """
 
+import itertools
 import json
 import os
 import re
@@ -27,10 +28,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.infer import ROOT, Settings, lives, ours_of, pictures
+from benchmarks.infer import ROOT, SHIPPED, Settings, lives, ours_of
 from facemask.cli import options
 from facemask.core import command_line, exported_model, hardware
 from facemask.core.errors import UserError
+from facemask.data import ground_truth
+from facemask.ready import shipped_detector
 
 YOLOS = "yolo11n,yolo11s,yolo26n"
 UNTRAINED = (
@@ -62,8 +65,11 @@ def main(
             with console.status(f"{name}: making it"):
                 folder = make_untrained(model, size, annotations, Path(scratch), formats)
             tiers.append((f"{name}, random weights", folder, ""))
-        if not tiers:
-            raise UserError("nothing to measure: give --tier NAME=RUN, or --untrained.")
+        shipped = json.loads((shipped_detector.FOLDER / shipped_detector.NAME).read_text(encoding="utf-8"))["forms"]
+        for form in shipped_detector.FORMS:
+            with console.status(form):
+                row = measure_candidate(exported / form, SHIPPED, annotations, count)
+            rows.append(row | {"tier": form, "map": shipped[form]["figures"]["map50"]})
         for name, folder, report in tiers:
             for candidate in ours_of(Settings(folder, annotations, "test", None, count, 1, "")):
                 with console.status(f"{name}: {candidate}"):
@@ -71,7 +77,7 @@ def main(
                 rows.append(row | {"tier": name, "map": read_map(reports / report) if report else None})
         if yolo_python:
             with console.status("YOLO"):
-                rows += measure_yolos(yolo_python, yolos, tiers[0][1], annotations, count, Path(scratch))
+                rows += measure_yolos(yolo_python, yolos, annotations, count, Path(scratch))
     reference = next(
         (row["ms"] for row in rows if row["tier"].startswith("yolo11n") and row["name"] == "PyTorch"), None
     )
@@ -128,12 +134,9 @@ def measure_candidate(folder: Path, candidate: str, annotations: Path, count: in
     return row | {"seconds": lives([*child, "--first"])[0]}
 
 
-def measure_yolos(
-    python: str, yolos: str, folder: Path, annotations: Path, count: int, scratch: Path
-) -> list[dict[str, Any]]:
+def measure_yolos(python: str, yolos: str, annotations: Path, count: int, scratch: Path) -> list[dict[str, Any]]:
     """The rows of the YOLOs, on the same pictures, cut to the size of the smallest."""
-    given = Settings(folder, annotations, "test", None, count, 1, "")
-    images = [image for image, _ in pictures(given, exported_model.read_exported_model(folder).label_map)]
+    images = [image for image, _ in itertools.islice(ground_truth.read_records(annotations, "test"), count)]
     height, width = (min(image.shape[side] for image in images) for side in (0, 1))
     # ultralytics expects OpenCV's order of the channels.
     np.save(scratch / "pictures.npy", np.stack([image[:height, :width, ::-1] for image in images]))
