@@ -37,7 +37,8 @@ h1 {{ font-size: 1.7rem; margin: 0; }} p {{ margin: 0; }} small {{ color: light-
 [role="alert"] {{ color: light-dark(#b43c00, #ff9a62); }}
 input, button {{ font: inherit; padding: 0.55rem 0.7rem; border: 1px solid #8885; border-radius: 0.5rem; }}
 button {{ background: #0f766e; color: #fff; border-color: transparent; cursor: pointer; }}
-</style></head><body><form method="post" action="/login"><input type="hidden" name="page" value="{page}"><h1>Face masks</h1>
+</style></head><body><form method="post" action="/login">
+<input type="hidden" name="page" value="{page}"><h1>Face masks</h1>
 <label for="token">Token of this server</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
 <small>Whoever started the server has it, in the file that TOKEN_FILE= named.</small>
