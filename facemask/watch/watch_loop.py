@@ -18,7 +18,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import holding_lock
 from facemask.detect.detector import Detector
 from facemask.media import sources
-from facemask.media.footage import Footage, Frame
+from facemask.media.footage import Footage, Frame, Stopped, Warn
 from facemask.media.tracking import Tracking
 from facemask.watch import snapshots
 from facemask.watch.actions.action_kinds import open_receivers
@@ -246,8 +246,20 @@ def open_sources(config: WatchConfig, find: Callable[[str], object] = sources.fi
         if not isinstance(found, Footage):
             reason = f"{source_title(camera)} names pictures. Give a camera, a stream or a video."
             raise UserError(f"camera {camera.name}: {reason}")
-        footage[camera.name] = found
+        footage[camera.name] = found if camera.source.value is not None else _renamed(found, source_title(camera))
     return footage
+
+
+def _renamed(footage: Footage, title: str) -> Footage:
+    """Footage under another name, also in its messages: the path of an address may hold a password too."""
+
+    def frames(stopped: Stopped, warn: Warn) -> Iterator[Frame]:
+        try:
+            yield from footage.frames(stopped, lambda words: warn(words.replace(footage.title, title)))
+        except UserError as error:
+            raise UserError(str(error).replace(footage.title, title)) from None
+
+    return replace(footage, title=title, frames=frames)
 
 
 def run_watch(

@@ -141,6 +141,16 @@ def test_a_source_from_the_environment_is_in_no_error(tmp_path: Path, monkeypatc
     assert str(error.value) == "camera door: its source names nothing that exists."
 
 
+def test_a_path_from_the_environment_is_in_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOOR", "http://127.0.0.1:9/hunter2")
+    config, _ = read_config(write(tmp_path, "cameras: [{name: door, source: {env: DOOR}}]"))
+    footage = watch_loop.open_sources(config)["door"]
+    assert footage.title == "the source of door"
+    with pytest.raises(UserError, match="the source of door: gives no picture") as error:
+        next(iter(footage.frames(lambda: False, lambda words: None)))
+    assert "hunter2" not in str(error.value)
+
+
 def test_a_folder_of_pictures_is_no_camera(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), cv2.UMat(4, 4, cv2.CV_8UC3).get())
     config, _ = read_config(write(tmp_path, f"cameras: [{{name: door, source: {tmp_path}/a.png}}]"))
