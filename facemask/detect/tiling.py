@@ -120,10 +120,12 @@ def detect_whole_and_tiles(detector: RawDetector, image: np.ndarray, side: int) 
             part = part[~_cut(part.xyxy, tile, width, height)]
             part.xyxy = part.xyxy + np.array([*tile[:2], *tile[:2]])
             parts.append(part)
-    merged = sv.Detections.merge([part for part in parts if len(part)] or [whole])
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return whole  # supervision merges empty ones to one without classes
+    merged = sv.Detections.merge(parts)
     merged.xyxy = merged.xyxy.astype(np.float32)
-    if len(merged):
-        merged = merged.with_nms(SAME_BOX)
+    merged = merged.with_nms(SAME_BOX)
     return merged[np.argsort(-np.asarray(merged.confidence), kind="stable")]
 
 

@@ -104,6 +104,13 @@ def test_a_face_too_small_for_the_whole_frame_is_found_in_a_slice_of_it() -> Non
     assert found.xyxy.tolist() == [[400, 300, 900, 800]]
 
 
+def test_a_tiled_picture_without_a_face_has_the_fields_of_a_detection(small_tiles: None) -> None:
+    [found] = detect_in_tiles(RedFinder(), [picture(1000, 700)])
+    assert len(found) == 0
+    assert found.xyxy.shape == (0, 4)
+    assert (found.class_id.tolist(), found.confidence.tolist(), found["class_name"].tolist()) == ([], [], [])
+
+
 class Scaling(RedFinder):
     """Has another detector for large pictures."""
 

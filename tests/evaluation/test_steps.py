@@ -71,6 +71,12 @@ def test_eval_on_records_and_on_the_folder_agree(workspace, pictures, painted, c
         assert again[name] == metrics[name]
 
 
+def test_large_pictures_are_measured_in_tiles_as_they_are_detected(workspace, painted, monkeypatch):
+    monkeypatch.setattr("facemask.detect.tiling.LARGE", 120 * 90)
+    run_eval(workspace)
+    assert painted.calls >= 12 * 2  # each picture as a whole and in its tiles
+
+
 def test_thresholds_of_another_evaluation(workspace):
     run_eval(workspace, report="val")
     run_eval(workspace, threshold=str(workspace / "reports" / "val" / "metrics.json"))

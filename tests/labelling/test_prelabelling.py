@@ -182,3 +182,14 @@ def test_best_takes_the_thresholds_of_the_evaluation(tmp_path: Path, monkeypatch
     with pytest.raises(typer.Exit):
         prelabel_command.main(images=tmp_path / "images", threshold="best", reports=tmp_path / "reports")
     assert [box.label for box in voc.read_voc(tmp_path / "images" / "a.xml").boxes] == ["without_mask"]
+
+
+def test_large_pictures_are_prelabelled_in_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    monkeypatch.setattr("facemask.detect.tiling.LARGE", 100 * 80)
+    detector = Fixed()
+    chosen = ChosenDetector("some", LABEL_MAP, {}, (), lambda: detector)
+    monkeypatch.setattr(detector_choice, "choose_detector", lambda choice: chosen)
+    with pytest.raises(typer.Exit):
+        prelabel_command.main(images=tmp_path)
+    assert detector.seen >= 3, "the picture as a whole and at least two tiles"
