@@ -12,44 +12,57 @@ def main(
     run: Annotated[
         str,
         typer.Option(
-            help="Name of the exported run, or ready-ssd (the SSD that comes with facemask). Empty: "
-            f"{options.RUN}, or ready-ssd where no model was exported."
+            help="Name of the exported run, or ready-fast or ready (which come with facemask). Empty: "
+            f"{options.RUN}, or ready-fast where no model was exported."
         ),
     ] = "",
+    detector: Annotated[
+        str, typer.Option(help="Empty or ssd (the exported run), or two_stage (YuNet and your own classifier).")
+    ] = "",
+    classifier: Annotated[str, typer.Option(help="Name of the classifier for two_stage.")] = "classifier",
+    faces_size: Annotated[
+        int, typer.Option(help="Longer side in pixels to which pictures are scaled for YuNet; 0: 960.", min=0, max=2048)
+    ] = 0,
     threshold: options.Threshold = options.THRESHOLD,
     exported: options.Exported = options.EXPORTED,
     reports: options.Reports = options.REPORTS,
     out: Annotated[Path, typer.Option(help="Folder to write the page to.")] = Path("workspace/page"),
 ) -> None:
-    """Write a static page that runs an exported model in the browser. Needs npm."""
-    import tempfile
+    """Write a static page that runs a detector in the browser. Needs npm."""
+    from functools import partial
 
-    from facemask.core import exported_model
+    from facemask.classifier.exported_classifier import read_exported_classifier
     from facemask.core.errors import UserError
-    from facemask.core.run_names import run_folder
-    from facemask.detect.score_thresholds import METRICS, parse_thresholds
+    from facemask.core.exported_model import read_exported_model
+    from facemask.detect.detector_choice import DetectorChoice, choose_detector
+    from facemask.detect.faces import face_finder
+    from facemask.export import browser_networks
     from facemask.ready import shipped_detector
     from facemask.serving import page_build
-    from facemask.tfod import model_zoo, ready_start
-    from facemask.tfod.raw_network import write_raw_network
 
-    *of_two_networks, ssd = shipped_detector.FORMS
-    own = run_folder(exported, run or options.RUN)
-    is_own = exported_model.is_exported(own)
-    if not is_own and run in of_two_networks:
-        raise UserError(f"RUN={run}: is made of two networks, and the page runs one. Take RUN={ssd}.")
-    if not is_own and not run:
-        if others := exported_model.exported_runs(exported):
-            raise UserError(f"{own}: no exported model. RUN= takes {', '.join((*others, ssd))}.")
-        print(f"{exported}: no exported model, so this is RUN={ssd}, the SSD that comes with facemask", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        if is_own or run not in ("", ssd):
-            model = exported_model.read_exported_model(own)
-        else:
-            template = model_zoo.read_models()[ready_start.read_ready_start().model].template
-            model = ready_start.write_ready_export(ssd, template, Path(scratch))
-        least = parse_thresholds(
-            threshold, model.label_map, metrics=reports / model.run / METRICS, own=model.thresholds
-        )
-        size = page_build.build_page(model, least, write_raw_network, out)
+    if detector not in ("", "ssd", "two_stage"):
+        raise UserError(f"DETECTOR={detector}: the page runs ssd or two_stage.")
+    choice = DetectorChoice(
+        exported,
+        run=run or options.RUN,
+        run_was_named=bool(run),
+        unnamed="ready-fast",
+        detector=detector,
+        faces_size=faces_size,
+        classifier=classifier,
+    )
+    chosen = choose_detector(choice)
+    about = {name: value for name, value in chosen.model.items() if name != "exported"}  # a path of this machine
+    parts = Path(chosen.model["exported"])
+    if "faces" in about:
+        [yunet] = face_finder.face_finder_files("yunet", None)
+        size = int(about["faces"]["size"])
+        write = partial(browser_networks.write_two_stage_networks, read_exported_classifier(parts), yunet, size)
+    elif parts == shipped_detector.FOLDER / shipped_detector.DETECTOR:
+        raise UserError(f"RUN={run}: has no checkpoint, from which a page is made. Take RUN=ready-fast.")
+    else:
+        from facemask.tfod import raw_network
+
+        write = partial(raw_network.write_raw_network, read_exported_model(parts))
+    size = page_build.build_page(about, chosen.label_map, chosen.parse_thresholds(threshold, reports), write, out)
     print(f"{out}: {size / 1e6:.1f} MB compressed; try it with: python3 -m http.server -d {out} --bind 127.0.0.1")

@@ -25,15 +25,22 @@ def write_half_precision(source: Path, folder: Path) -> None:
 
     What the conversion noted of the machine, such as the path of the SavedModel, is left out.
     """
-    telemetry.refuse_telemetry()
+    network = read_network(source)
     import openvino as ov
 
-    network = ov.Core().read_model(source / FILE)
     if "conversion_parameters" in network.rt_info:
         del network.rt_info["conversion_parameters"]
     ov.save_model(network, folder / FILE, compress_to_fp16=True)
     described = folder / FILE
     described.write_bytes(re.sub(rb"\n\t+", b"\n", described.read_bytes()))  # a fifth of the file is indentation
+
+
+def read_network(folder: Path) -> Any:
+    """The network of a folder as `openvino.Model`. Raises a RuntimeError if the file is missing or damaged."""
+    telemetry.refuse_telemetry()
+    import openvino as ov
+
+    return ov.Core().read_model(folder / FILE)
 
 
 def compile_openvino(folder: Path, in_bf16: bool, again: str) -> Any:

@@ -38,6 +38,7 @@ class DetectorChoice:
         run: Name of the exported detector, or of a form of the shipped one (`shipped_detector.FORMS`). An export of the
             user's own of that name comes first.
         run_was_named: Whether the user named the run. If not, and nothing is exported, it is the shipped detector.
+        unnamed: Its form in that case, one of `shipped_detector.FORMS`.
         detector: One of `NAMES`: the exported detector alone, faces and a classifier, the exported detector with its
             boxes scored again by a classifier, or the last two joined. Empty: the exported detector alone, or what the
             form of the shipped one is.
@@ -54,6 +55,7 @@ class DetectorChoice:
     exported: Path
     run: str = "default"
     run_was_named: bool = True
+    unnamed: str = shipped_detector.FORMS[0]
     detector: str = ""
     faces: str = "yunet"
     faces_model: Path | None = None
@@ -193,7 +195,7 @@ def _shipped_form(choice: DetectorChoice) -> str | None:
         return None
     if others := exported_model.exported_runs(choice.exported):
         raise UserError(f"{own}: no exported model. RUN= takes {', '.join((*others, *shipped_detector.FORMS))}.")
-    return shipped_detector.FORMS[0]
+    return choice.unnamed
 
 
 def _shipped(choice: DetectorChoice, name: str, report: Callable[[str], None]) -> ChosenDetector:

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from facemask.core.errors import UserError
-from facemask.core.exported_model import ExportedModel
 from facemask.core.files import replacing_folder, write_json
+from facemask.core.label_map import LabelMap
 from facemask.detect.opened_detector import SAME_FACE
 from facemask.serving.page_files import FOLDER, page_files, page_settings
-
-NETWORK = "network.onnx"
 
 RUNTIME = (
     "ort.webgpu.min.mjs",
@@ -36,17 +34,19 @@ _HEADERS = """/*
 
 
 def build_page(
-    model: ExportedModel,
+    about: Mapping[str, Any],
+    label_map: LabelMap,
     thresholds: Sequence[float],
-    write_network: Callable[[ExportedModel, Path], Mapping[str, Any]],
+    write_networks: Callable[[Path], Mapping[str, Any]],
     folder: Path,
 ) -> int:
     """Write the folder, whole or not at all; a page that is there is replaced.
 
     Args:
-        model: The exported model.
+        about: The description of the detector, as it is in the results; with `run`.
+        label_map: Its classes.
         thresholds: The least score of a box of each class, in the order of the ids.
-        write_network: Writes the network without its suppression to a file, and returns the suppression's settings.
+        write_networks: Writes the networks into a folder, and returns what `engines.js` has to know about them.
         folder: The folder to write.
 
     Returns:
@@ -63,31 +63,22 @@ def build_page(
             shutil.copyfile(file, beside / file.name)
         for name in RUNTIME:
             shutil.copyfile(package / "dist" / name, beside / name)
-        suppression = write_network(model, beside / NETWORK)
-        description = {
-            "run": model.run,
-            "model": model.model,
-            "steps": model.steps,
-            "input": [model.width, model.height],
-            "config_sha256": model.config_sha256,
-        }
         settings = page_settings(
             "browser",
             "It runs in this browser: pictures stay on this device.",
-            description,
-            model.label_map,
+            about,
+            label_map,
             thresholds,
-            network=NETWORK,
-            input={"width": model.width, "height": model.height},
-            suppression={**suppression, "sameFace": SAME_FACE},
+            detector=write_networks(beside),
+            sameFace=SAME_FACE,
         )
         write_json(beside / "page.json", settings)
         (beside / "_headers").write_text(_HEADERS, encoding="utf-8")
         size = sum(len(gzip.compress(file.read_bytes(), 6)) for file in beside.iterdir())
         if size > MOST_BYTES:
             raise UserError(
-                f"{model.folder}: the page would have {size / 1e6:.1f} MB, at most {MOST_BYTES / 1e6:.0f} MB are "
-                "reasonable to load. Take a smaller model, such as ssd_mobilenet_v2_fpnlite."
+                f"RUN={about['run']}: the page would have {size / 1e6:.1f} MB, at most {MOST_BYTES / 1e6:.0f} MB are "
+                "reasonable to load. Take a smaller network, such as a MobileNetV2."
             )
     return size
 

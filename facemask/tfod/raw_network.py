@@ -1,6 +1,6 @@
 """An exported model as ONNX without its resizing and its suppression, for browsers.
 
-Their runtimes stumble on the loops and dynamic shapes of both. `facemask/serving/page/suppression.js` does them there.
+Their runtimes stumble on the loops and dynamic shapes of both. The page does them there (`facemask/serving/page`).
 
 Input `input`: float32 of shape (1, height, width, 3), a picture resized to the model's size, 0 to 255. Outputs
 `raw_detection_boxes`, (1, anchors, 4), normalised ymin, xmin, ymax, xmax; and `raw_detection_scores`,
@@ -15,26 +15,27 @@ import numpy as np
 
 from facemask.core.errors import UserError
 from facemask.core.exported_model import ExportedModel
+from facemask.core.onnx_weights import halve_weights
 from facemask.tfod import pipeline_config, saved_model_export
+
+FILE = "network.onnx"
 
 OUTPUTS = ("raw_detection_boxes", "raw_detection_scores")
 
 OPSET = 17
 
-SMALLEST_HALVED = 1024
-"""Weights of fewer numbers stay in single precision: they take no room."""
 
-
-def write_raw_network(model: ExportedModel, path: Path) -> dict[str, Any]:
+def write_raw_network(model: ExportedModel, folder: Path) -> dict[str, Any]:
     """Convert an exported model's checkpoint, with weights in half precision, and check what was written.
 
     Args:
         model: The exported model.
-        path: The ONNX file to write.
+        folder: The folder in which to write `FILE`.
 
     Returns:
-        The settings of the suppression that the network lacks, the API's `batch_non_max_suppression`, as JSON values:
-        `iou` (a box that a better one of its class overlaps by more is dropped), `leastScore` (boxes must score more),
+        What the page has to know, as JSON values: `kind` (ssd), `network` (`FILE`), `width` and `height` of its input,
+        and `suppression`, the settings of the suppression that it lacks, the API's `batch_non_max_suppression`: `iou`
+        (a box that a better one of its class overlaps by more is dropped), `leastScore` (boxes must score more),
         `mostPerClass`, `most`, and `background` (whether the scores have a column for it).
 
     Raises:
@@ -65,19 +66,22 @@ def write_raw_network(model: ExportedModel, path: Path) -> dict[str, Any]:
     tf.train.Checkpoint(model=network).restore(prefix).assert_existing_objects_matched().expect_partial()
     with saved_model_export.without_warnings():
         proto = _convert(function, model.model)
-    _halve_weights(proto)
+    halve_weights(proto)
+    path = folder / FILE
     path.write_bytes(proto.SerializeToString())
     picture = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
     _check(path, picture, {name: np.asarray(value) for name, value in detect(tf.constant(picture)).items()})
     settings = architecture.post_processing.batch_non_max_suppression
     columns = next(output for output in proto.graph.output if output.name == OUTPUTS[1]).type.tensor_type.shape.dim[-1]
-    return {
+    suppression = {
         "iou": round(settings.iou_threshold, 6),
         "leastScore": round(settings.score_threshold, 9),
         "mostPerClass": settings.max_detections_per_class,
         "most": settings.max_total_detections,
         "background": columns.dim_value == len(model.label_map) + 1,
     }
+    about = {"kind": "ssd", "network": FILE, "width": model.width, "height": model.height}
+    return about | {"suppression": suppression}
 
 
 def _convert(function: Any, name: str) -> Any:
@@ -111,25 +115,6 @@ def _convert(function: Any, name: str) -> Any:
         opset=OPSET,
     )
     return proto
-
-
-def _halve_weights(proto: Any) -> None:
-    """Store large weights in half precision. The runtime casts them back while it loads, and computes as before."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    casts = []
-    for tensor in proto.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        if values.size < SMALLEST_HALVED or np.abs(values).max() > np.finfo(np.float16).max:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *proto.graph.node]
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
 
 
 def _check(path: Path, picture: np.ndarray, wanted: dict[str, np.ndarray]) -> None:

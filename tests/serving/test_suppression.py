@@ -1,58 +1,21 @@
-"""The page's JavaScript and Python give the same boxes for the same outputs of a model."""
+"""The page's JavaScript and Python give the same boxes for the same outputs of an SSD."""
 
-import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import pytest
-import supervision as sv
+from page_code import assert_same, needs_node, photographs, run_javascript
 
 from facemask.core import openvino_model
 from facemask.core.exported_model import read_exported_model
 from facemask.core.label_map import LabelMap
-from facemask.data import images as image_files
 from facemask.data.drawn_sample import draw_picture
 from facemask.detect.model_outputs import NAMES, detections_from_outputs, to_detections
-from facemask.detect.opened_detector import SAME_FACE, one_box_per_face
+from facemask.detect.opened_detector import one_box_per_face
 from facemask.detect.score_thresholds import above_thresholds
 from facemask.ready import shipped_detector
-from facemask.serving.page_files import FOLDER
 
-NODE = shutil.which("node")
-pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js")
-
-RUNNER = Path(__file__).with_name("suppression_runner.mjs")
-
-
-def run_javascript(
-    folder: Path, image: np.ndarray, boxes: np.ndarray, scores: np.ndarray, thresholds: list[float], settings: Any
-) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """The boxes that `selectBoxes` chooses, and what `resizeToNetwork` makes of the image, of shape (96, 128, 3)."""
-    rgba = np.concatenate([image, np.full((*image.shape[:2], 1), 255, np.uint8)], axis=2)
-    for name, values in (("rgba", rgba), ("boxes", boxes.astype(np.float32)), ("scores", scores.astype(np.float32))):
-        (folder / name).write_bytes(np.ascontiguousarray(values).tobytes())
-    question = {"width": image.shape[1], "height": image.shape[0], "toWidth": 128, "toHeight": 96}
-    (folder / "question.json").write_text(json.dumps(question | {"thresholds": thresholds, "settings": settings}))
-    subprocess.run([str(NODE), str(RUNNER), str(FOLDER / "suppression.js"), str(folder)], check=True, timeout=60)
-    resized = np.frombuffer((folder / "resized").read_bytes(), np.float32).reshape(96, 128, 3)
-    return json.loads((folder / "found.json").read_text()), resized
-
-
-def assert_same(found: list[dict[str, Any]], expected: sv.Detections) -> None:
-    assert [one["classId"] for one in found] == list(expected.class_id)
-    assert np.allclose([one["score"] for one in found], expected.confidence, atol=1e-6)
-    assert np.allclose([one["box"] for one in found], expected.xyxy, atol=0.01)
-
-
-def pictures() -> list[np.ndarray]:
-    """Drawn people, and two photographs where the machine has them."""
-    files = sorted(Path(os.environ.get("FACEMASK_DATA", "/nonexistent")).glob("*.jpg"))[:40:20]
-    return [draw_picture(seed=0, index=0).image, *(image_files.decode_image(path.read_bytes()) for path in files)]
+pytestmark = needs_node
 
 
 def test_the_outputs_of_the_shipped_ssd(tmp_path: Path):
@@ -60,7 +23,7 @@ def test_the_outputs_of_the_shipped_ssd(tmp_path: Path):
     model = read_exported_model(shipped_detector.FOLDER / shipped_detector.DETECTOR)
     request = openvino_model.compile_openvino(model.openvino, False, "").create_infer_request()
     settings = {"iou": 0.6, "leastScore": 0.01, "mostPerClass": 115, "most": 115, "background": True}
-    for image in pictures():
+    for image in [draw_picture(seed=0, index=0).image, *photographs()]:
         request.infer({"input_tensor": image[np.newaxis]})
         names = (*NAMES, "raw_detection_boxes", "raw_detection_scores")
         outputs = {name: request.get_tensor(name).data for name in names}
@@ -69,26 +32,9 @@ def test_the_outputs_of_the_shipped_ssd(tmp_path: Path):
         assert len(all_found) > 5
         for thresholds in ([0.01] * 3, [0.2, 0.1, 0.05]):
             expected = above_thresholds(one_box_per_face(all_found), thresholds)
-            found, resized = run_javascript(
-                tmp_path, image, raw_boxes, raw_scores, thresholds, settings | {"sameFace": SAME_FACE}
-            )
+            raw = {"boxes": raw_boxes, "scores": raw_scores}
+            found = run_javascript("selectBoxes", tmp_path, image, raw, thresholds=thresholds, settings=settings)
             assert_same(found, expected)
-        assert np.abs(resized - legacy_bilinear(image, 96, 128)).max() < 0.01
-
-
-def legacy_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """What `tf.compat.v1.image.resize_images` computes, which the API's resizers call."""
-
-    def positions(size: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        exact = np.arange(new, dtype=np.float32) * np.float32(size / new)
-        low = np.floor(exact).astype(int)
-        return low, np.minimum(low + 1, size - 1), exact - low
-
-    pixels = image.astype(np.float32)
-    top, bottom, down = positions(image.shape[0], height)
-    left, right, across = positions(image.shape[1], width)
-    rows = pixels[top] + (pixels[bottom] - pixels[top]) * down[:, None, None]
-    return rows[:, left] + (rows[:, right] - rows[:, left]) * across[None, :, None]
 
 
 def test_crowded_faces_of_all_classes(tmp_path: Path):
@@ -108,9 +54,10 @@ def test_crowded_faces_of_all_classes(tmp_path: Path):
     columns = [np.array(column) for column in zip(*kept, strict=True)]
     expected = one_box_per_face(to_detections(*columns, 150, 200, label_map))
     expected = above_thresholds(expected, [0.3, 0.5, 0.2])
-    settings = {"iou": 0.6, "leastScore": 0.01, "mostPerClass": 100, "most": 100, "sameFace": SAME_FACE}
+    settings = {"iou": 0.6, "leastScore": 0.01, "mostPerClass": 100, "most": 100, "background": True}
     image = np.zeros((150, 200, 3), np.uint8)
-    found, _ = run_javascript(tmp_path, image, boxes, scores, [0.3, 0.5, 0.2], settings | {"background": True})
+    raw = {"boxes": boxes, "scores": scores}
+    found = run_javascript("selectBoxes", tmp_path, image, raw, thresholds=[0.3, 0.5, 0.2], settings=settings)
     assert 10 < len(found) < 60
     assert_same(found, expected)
 
@@ -120,3 +67,25 @@ def suppressed(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     corners, sides = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     shapes = np.concatenate([corners, sides], axis=1).astype(float).tolist()
     return np.asarray(cv2.dnn.NMSBoxes(shapes, scores.tolist(), 0.01, 0.6)).ravel()[:100]
+
+
+def legacy_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What `tf.compat.v1.image.resize_images` computes, which the API's resizers call."""
+
+    def positions(size: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        exact = np.arange(new, dtype=np.float32) * np.float32(size / new)
+        low = np.floor(exact).astype(int)
+        return low, np.minimum(low + 1, size - 1), exact - low
+
+    pixels = image.astype(np.float32)
+    top, bottom, down = positions(image.shape[0], height)
+    left, right, across = positions(image.shape[1], width)
+    rows = pixels[top] + (pixels[bottom] - pixels[top]) * down[:, None, None]
+    return rows[:, left] + (rows[:, right] - rows[:, left]) * across[None, :, None]
+
+
+def test_pictures_are_resized_as_the_network_does(tmp_path: Path):
+    image = np.random.default_rng(0).integers(0, 256, (150, 200, 3), np.uint8)
+    run_javascript("resampling", tmp_path, image, {}, toWidth=128, toHeight=96)
+    resized = np.fromfile(tmp_path / "legacyBilinear", np.float32).reshape(96, 128, 3)
+    assert np.abs(resized - legacy_bilinear(image, 96, 128)).max() < 0.01

@@ -1,7 +1,9 @@
 // What finds the boxes: a network in this browser, or the server that this page comes from.
 // An engine is { name, runtimes, detect(canvas, options) }; detect resolves to { result, milliseconds }, the result as
 // `make infer` writes it. It is asked for one picture at a time.
-import { resizeToNetwork, selectBoxes } from "./suppression.js";
+import { legacyBilinear } from "./resampling.js";
+import { selectBoxes } from "./suppression.js";
+import { detectFaces, selectFaces } from "./two_stage.js";
 
 /** The engine that `page.json` names. `report` takes a line for the user while it loads. */
 export async function openEngine(settings, report) {
@@ -36,18 +38,16 @@ async function browserEngine(settings, report) {
     mjs: here("ort-wasm-simd-threaded.asyncify.mjs"),
     wasm: here("ort-wasm-simd-threaded.asyncify.wasm"),
   };
-  const network = new Uint8Array(await (await fetchWhole(settings.network)).arrayBuffer());
-  const { width, height } = settings.input;
-  const run = async (session, pixels) => {
-    const tensor = new ort.Tensor("float32", pixels, [1, height, width, 3]);
-    const { raw_detection_boxes: boxes, raw_detection_scores: scores } = await session.run({ input: tensor });
-    return { boxes: boxes.data, scores: scores.data };
+  const used = new Set(); // where the networks run
+  const open = async (url, example) => {
+    const network = new Uint8Array(await (await fetchWhole(url)).arrayBuffer());
+    const processor = await openNetwork(ort, network, "wasm");
+    const graphics = await graphicsNetwork(ort, network, processor, example);
+    used.add(graphics ? "webgpu" : `wasm, ${ort.env.wasm.numThreads} threads`.replace(/\b1 threads/, "1 thread"));
+    return graphics ?? processor;
   };
-  report("Starting the detector ...");
-  let session = await ort.InferenceSession.create(network, { executionProviders: ["wasm"] });
-  let name = `onnxruntime-web wasm, ${ort.env.wasm.numThreads} threads`.replace(/\b1 threads/, "1 thread");
-  const graphics = await graphicsSession(ort, network, session, run, width * height * 3);
-  if (graphics) [session, name] = [graphics, "onnxruntime-web webgpu"];
+  const detector = await { ssd: openSsd, two_stage: openTwoStage }[settings.detector.kind](settings, open);
+  const name = `onnxruntime-web ${[...used].join(" and ")}`;
   let last = {}; // the outputs for the newest picture: another threshold needs no network
   return {
     name,
@@ -58,12 +58,10 @@ async function browserEngine(settings, report) {
         await new Promise((done) => setTimeout(done)); // the page is drawn before the processor is busy
         const started = performance.now();
         const { data } = canvas.getContext("2d", { willReadFrequently: true }).getImageData(0, 0, wide, high);
-        const outputs = await run(session, resizeToNetwork(data, wide, high, width, height));
-        last = { picture, outputs, milliseconds: performance.now() - started };
+        last = { picture, outputs: await detector.look(data, wide, high), milliseconds: performance.now() - started };
       }
-      const { boxes, scores } = last.outputs;
       const thresholds = settings.classes.map((one) => threshold ?? one.threshold);
-      const found = selectBoxes(boxes, scores, wide, high, thresholds, settings.suppression);
+      const found = detector.choose(last.outputs, wide, high, thresholds);
       const result = {
         format: 1,
         image: { file, width: wide, height: high },
@@ -85,21 +83,66 @@ async function browserEngine(settings, report) {
   };
 }
 
-/** A session on WebGPU, if it is there, computes the same as the processor, and is faster. */
-async function graphicsSession(ort, network, processor, run, length) {
+// A detector is { look(rgba, width, height), choose(outputs, width, height, thresholds) }: `look` runs the networks, and
+// `choose` picks the boxes of what they returned, so that another threshold needs no network.
+
+async function openSsd({ detector: { network, width, height, suppression }, sameFace }, open) {
+  const input = (pixels) => ({ input: [pixels, [1, height, width, 3]] });
+  const run = await open(network, input(noise(Float32Array, width * height * 3)));
+  return {
+    look: (rgba, wide, high) => run(input(legacyBilinear(rgba, wide, high, width, height))),
+    choose: ({ raw_detection_boxes: boxes, raw_detection_scores: scores }, wide, high, thresholds) =>
+      selectBoxes(boxes, scores, wide, high, thresholds, suppression, sameFace),
+  };
+}
+
+async function openTwoStage({ detector, sameFace }, open) {
+  const { size } = detector.classifier;
+  const picture = (pixels, height, width) => ({ input: [pixels, [1, 3, height, width]] });
+  const crops = (bytes, count) => ({ crops: [bytes, [count, size, size, 3]] });
+  const runFaces = await open(detector.faces.network, picture(noise(Float32Array, 3 * 320 * 320), 320, 320));
+  const runClassifier = await open(detector.classifier.network, crops(noise(Uint8Array, 4 * size * size * 3), 4));
+  const networks = {
+    faces: (pixels, height, width) => runFaces(picture(pixels, height, width)),
+    classify: (bytes, count) => runClassifier(crops(bytes, count)),
+  };
+  return {
+    look: (rgba, width, height) => detectFaces(rgba, width, height, detector, networks),
+    choose: (found, width, height, thresholds) => selectFaces(found, thresholds, sameFace),
+  };
+}
+
+const noise = (Kind, length) => Kind.from({ length }, (_, i) => (i * 7919) % 256);
+
+/** A network: maps inputs by name, each [values, shape], to the values of its outputs by name. */
+async function openNetwork(ort, bytes, provider) {
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: [provider] });
+  const run = async (inputs) => {
+    const tensors = Object.entries(inputs).map(([name, [values, shape]]) => {
+      return [name, new ort.Tensor(values instanceof Uint8Array ? "uint8" : "float32", values, shape)];
+    });
+    const outputs = await session.run(Object.fromEntries(tensors));
+    return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, tensor.data]));
+  };
+  return Object.assign(run, { release: () => session.release() });
+}
+
+/** The same network on WebGPU, if it is there, computes the same as the processor, and is faster. */
+async function graphicsNetwork(ort, bytes, processor, example) {
   try {
     if (!(await navigator.gpu?.requestAdapter())) return null;
-    const session = await ort.InferenceSession.create(network, { executionProviders: ["webgpu"] });
-    const pixels = Float32Array.from({ length }, (_, i) => (i * 7919) % 256);
-    const timed = async (one) => {
-      await run(one, pixels); // compiles its shaders
+    const graphics = await openNetwork(ort, bytes, "webgpu");
+    const timed = async (run) => {
+      await run(example); // compiles its shaders
       const started = performance.now();
-      return { ...(await run(one, pixels)), milliseconds: performance.now() - started };
+      return { outputs: await run(example), milliseconds: performance.now() - started };
     };
-    const [expected, found] = [await timed(processor), await timed(session)];
-    const same = expected.scores.every((score, i) => Math.abs(score - found.scores[i]) < 0.01);
-    if (same && found.milliseconds < expected.milliseconds) return session;
-    await session.release();
+    const [expected, found] = [await timed(processor), await timed(graphics)];
+    const isSame = Object.entries(expected.outputs).every(([name, values]) =>
+      values.every((value, i) => Math.abs(value - found.outputs[name][i]) < 0.01 * Math.max(1, Math.abs(value))),
+    );
+    if (isSame && found.milliseconds < expected.milliseconds) return graphics;
+    await graphics.release();
   } catch {
     // Drivers fail in many ways; the processor always works.
   }
