@@ -88,6 +88,16 @@ def painted_detector() -> SimpleNamespace:
     )
 
 
+def test_the_watch_says_what_its_region_hides(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(config.read_text().replace("    zones:", "    region: [0, 0, 1, 0.4]\n    zones:"))
+    monkeypatch.setattr(detector_choice, "choose_detector", lambda *args, **options: painted_detector())
+    make_watch(CONFIG=str(config))
+    said = capsys.readouterr().err
+    assert "of the zone middle is outside the region" in said and "all of the line step is outside" in said
+
+
 def test_a_class_that_the_detector_does_not_have_is_named_with_its_line(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
