@@ -37,18 +37,18 @@ def main(
     from facemask.data import records_summary
     from facemask.data.data_rules import refuse_stopping_findings
     from facemask.data.labelled_picture import read_labelled_pictures
-    from facemask.evaluation import suspects_report
+    from facemask.evaluation import held_out_labels, planted_errors, suspects_report
 
-    saved = suspects_report.read_held_out_evaluation(run_folder(reports, run))
+    saved = held_out_labels.read_held_out_evaluation(run_folder(reports, run))
     with records_summary.records_progress("suspects") as advance:
         pictures, findings = read_labelled_pictures(images, saved.label_map, processes, advance)
     refuse_stopping_findings(images, [*findings, *(found for picture in pictures for found in picture.findings)])
-    labels = suspects_report.pair_labels(images, pictures, saved)
+    labels = held_out_labels.pair_labels(images, pictures, saved)
     if plant:
-        counted = suspects_report.measure_planting(labels, saved, plant / 100, range(seed, seed + 5))
-        print(suspects_report.planting_text(counted))
+        counted = planted_errors.measure_planting(labels, saved, plant / 100, range(seed, seed + 5))
+        print(planted_errors.planting_text(counted))
         return
-    suspects = suspects_report.rank_unverified(labels, saved)
+    suspects = held_out_labels.rank_unverified(labels, saved)
     made = made_by("suspects", run=run, count=count, images=images)
     suspects_report.write_suspects(saved.folder, images, labels, suspects, count, made)
     print(suspects_report.suspects_text(saved.folder, labels, suspects, count))
