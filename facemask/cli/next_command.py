@@ -45,6 +45,7 @@ def main(
     from facemask.core.provenance import made_by
     from facemask.core.run_names import run_folder
     from facemask.data import records_summary
+    from facemask.data.splits import SPLITS
     from facemask.detect import detector_choice
     from facemask.labelling import next_pictures
 
@@ -52,6 +53,8 @@ def main(
         raise UserError("Say where to choose from: make next FROM=<folder or video>.")
     if name:
         run_folder(images, name)
+    if name in SPLITS:
+        raise UserError(f"NAME={name}: a folder of this name in {images} is that split. Choose another name.")
     chosen = detector_choice.choose_detector(which.choice())
     least = chosen.parse_thresholds(threshold, reports)
     rival = detector_choice.choose_other_detector(which.choice(), other) if other else None

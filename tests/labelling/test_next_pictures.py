@@ -253,6 +253,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: p
         ({"from_": str(same)}, "look like"),
         ({"from_": "rtsp://host/hall"}, "no end"),
         ({"from_": str(same), "name": "../out"}, "one folder"),
+        ({"from_": str(same), "name": "val"}, "that split"),
         ({"from_": str(same), "other": "ssd"}, "the detector itself"),
     ):
         with pytest.raises(UserError, match=named) as error:
