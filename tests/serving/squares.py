@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import supervision as sv
@@ -89,6 +90,7 @@ if __name__ == "__main__":
     from facemask.detect.opened_detector import OpenedDetector
     from facemask.serving import server
     from facemask.serving.detection_service import Limits
+    from facemask.serving.label_studio_pictures import open_pictures
 
     def squares() -> OpenedDetector:
         return OpenedDetector(Squares())
@@ -96,11 +98,15 @@ if __name__ == "__main__":
     def missing() -> OpenedDetector:
         raise UserError("another: is not installed.")
 
-    def main(host: str) -> None:
+    def main(host: str, label_studio: str, label_studio_token: Path | None) -> None:
         openers = {"auto": squares, "squares": squares, "missing": missing}
-        settings = server.ServerSettings(token=os.environ.get("SQUARES_TOKEN"))
+        pictures = open_pictures(label_studio, label_studio_token, None)
+        settings = server.ServerSettings(token=os.environ.get("SQUARES_TOKEN"), label_studio=pictures)
         server.serve(openers, ABOUT, server.Address(host, 0), Limits(megabytes=2), THRESHOLDS, settings)
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", default="127.0.0.1")
-    command_line.run_command(main, parser.parse_args().host)
+    parser.add_argument("--label-studio", default="")
+    parser.add_argument("--label-studio-token", type=Path)
+    given = parser.parse_args()
+    command_line.run_command(main, given.host, given.label_studio, given.label_studio_token)
