@@ -59,7 +59,7 @@ class TwoStageDetector:
         """See `RawDetector.detect_all`. The faces of all the pictures go through the classifier together."""
         found = self.faces.find(images)
         probabilities = _classify(self.classifier, images, [faces.xyxy for faces in found])
-        return [_each_class(faces, rows, self.label_map) for faces, rows in zip(found, probabilities, strict=True)]
+        return [scored_faces(faces, rows, self.label_map) for faces, rows in zip(found, probabilities, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,14 @@ def _classify(classifier: Classifier, images: Sequence[np.ndarray], boxes: Seque
     return [probabilities[end - len(xyxy) : end] for xyxy, end in zip(boxes, ends, strict=True)]
 
 
-def _each_class(faces: sv.Detections, probabilities: np.ndarray, label_map: LabelMap) -> sv.Detections:
+def scored_faces(faces: sv.Detections, probabilities: np.ndarray, label_map: LabelMap) -> sv.Detections:
+    """Each face once for each class, as `TwoStageDetector` reports them.
+
+    Args:
+        faces: n faces with their scores.
+        probabilities: (n, K), of the classes of each face.
+        label_map: The K classes.
+    """
     count = len(label_map)
     scores = (np.asarray(faces.confidence)[:, np.newaxis] * probabilities).reshape(-1).astype(np.float32)
     order = np.argsort(-scores, kind="stable")

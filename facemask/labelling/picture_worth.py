@@ -26,12 +26,14 @@ def uncertainty(found: "sv.Detections", classes: int) -> float:
         >>> uncertainty(detections_with_one_face_that_scores(0.5), classes=3)
         1.0
     """
-    total = 0.0
-    for scores in _face_scores(found, classes):
-        nothing = max(0.0, 1.0 - float(scores.sum()))
-        best, second = sorted([*scores.tolist(), nothing], reverse=True)[:2]
-        total += (1.0 - min(best - second, 1.0)) ** 2
-    return total
+    return sum(face_uncertainty(scores) for scores in face_scores(found, classes))
+
+
+def face_uncertainty(scores: np.ndarray) -> float:
+    """(1 - margin) squared of one face, of its score for each class, (K). See `uncertainty`."""
+    nothing = max(0.0, 1.0 - float(scores.sum()))
+    best, second = sorted([*scores.tolist(), nothing], reverse=True)[:2]
+    return float((1.0 - min(best - second, 1.0)) ** 2)
 
 
 def disagreement(one: "sv.Detections", other: "sv.Detections") -> float:
@@ -63,8 +65,13 @@ def disagreement(one: "sv.Detections", other: "sv.Detections") -> float:
     return total + float(np.sum(other.confidence[free]))
 
 
-def _face_scores(found: "sv.Detections", classes: int) -> Iterator[np.ndarray]:
-    """For each face, (K,) the best score of each class among the boxes on it."""
+def face_scores(found: "sv.Detections", classes: int) -> Iterator[np.ndarray]:
+    """For each face of a picture, (K,) float64 the best score of each class among the boxes on it.
+
+    Args:
+        found: As for `uncertainty`.
+        classes: The number of classes, K.
+    """
     import supervision as sv
 
     faces = one_box_per_face(found)
