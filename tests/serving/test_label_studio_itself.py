@@ -4,6 +4,7 @@ uv venv studio && uv pip install -p studio label-studio
 FACEMASK_LABEL_STUDIO=studio/bin/label-studio make test-long TESTS=tests/serving/test_label_studio_itself.py
 """
 
+import json
 import os
 import re
 import socket
@@ -14,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 import server_processes
 import squares
 
+from facemask.data import drawn_sample, label_export, voc
+from facemask.data.class_mapping import parse_class_mapping
+from facemask.data.label_import import ImportOptions, import_labels
 from facemask.serving import label_studio_backend
 
 pytestmark = pytest.mark.long
@@ -31,9 +36,10 @@ START_SECONDS = 900
 
 @dataclass(frozen=True)
 class LabelStudio:
-    """A Label Studio that runs, asked by a user's legacy token."""
+    """A Label Studio that runs, asked by a user's legacy token; and the folder of its local files."""
 
     url: str
+    files: Path
 
     def ask(self, method: str, path: str, **given: Any) -> requests.Response:
         header = {"Authorization": f"Token {TOKEN}"}
@@ -51,6 +57,8 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStud
     if not program:
         pytest.skip("FACEMASK_LABEL_STUDIO does not name label-studio (pip install it into an environment of its own)")
     folder = tmp_path_factory.mktemp("label-studio")
+    files = folder / "files"
+    files.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -58,6 +66,8 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStud
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(files),
         "COLLECT_ANALYTICS": "false",
         "LATEST_VERSION_CHECK": "false",
         "SENTRY_DSN": "",
@@ -78,7 +88,7 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStud
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:
-        studio = LabelStudio(f"http://127.0.0.1:{port}")
+        studio = LabelStudio(f"http://127.0.0.1:{port}", files)
         until = time.monotonic() + START_SECONDS
         while not _is_up(studio):
             assert process.poll() is None and time.monotonic() < until, (folder / "log").read_text()[-3000:]
@@ -149,3 +159,29 @@ def test_an_interface_without_our_labels_is_named(label_studio: LabelStudio, tmp
     finally:
         server_processes.stop(server)
     assert answer.status_code == 400 and "valid ML backend" in answer.text
+
+
+def test_our_labels_go_into_label_studio_and_come_back(label_studio: LabelStudio, tmp_path: Path) -> None:
+    root = drawn_sample.write_sample(tmp_path / "images", 4, 0).folder
+    out = label_studio.files  # its document root, as docs/labels.md names it
+    out.rmdir()
+    label_export.export_labels(root, tmp_path / "annotations", out, "label_studio", squares.CLASSES, processes=1)
+    given = {"title": "corrected", "label_config": (out / "interface.xml").read_text()}
+    project = label_studio.said("POST", "/api/projects", json=given)["id"]
+    storage = {"project": project, "path": str(out / "images"), "title": "images", "use_blob_urls": True}
+    label_studio.said("POST", "/api/storages/localfiles", json=storage)
+    tasks = json.loads((out / "tasks.json").read_text())
+    label_studio.said("POST", f"/api/projects/{project}/import", json=tasks)
+    shown = label_studio.ask("GET", tasks[0]["data"]["image"])
+    assert shown.ok and shown.content in [path.read_bytes() for path in root.rglob("*.jpg")]
+    export = tmp_path / "export.json"
+    export.write_bytes(label_studio.ask("GET", f"/api/projects/{project}/export?exportType=JSON").content)
+    mapping = parse_class_mapping("", "", squares.CLASSES)
+    new, options = tmp_path / "new", ImportOptions(processes=1)
+    report = import_labels(export, new, tmp_path / "new-annotations", mapping, options, out / "images")
+    assert report.folder is not None
+    for xml in root.rglob("*.xml"):
+        mine, theirs = voc.read_voc(xml).boxes, voc.read_voc(report.folder / xml.name).boxes
+        assert [box.label for box in mine] == [box.label for box in theirs]
+        corners = [[(box.xmin, box.ymin, box.xmax, box.ymax) for box in boxes] for boxes in (mine, theirs)]
+        assert np.allclose(*corners, atol=0.01)
