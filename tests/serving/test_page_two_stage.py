@@ -91,7 +91,7 @@ def scenes() -> dict[str, np.ndarray]:
         "people": drawn,
         "a crowd": np.tile(drawn, (4, 4, 1)),
         "large": large,
-        "too few pixels for the second size": cv2.resize(drawn, (1600, 1200)),
+        "half of its height is no whole number": cv2.resize(drawn, (1280, 721)),
         "a face at the edge": np.ascontiguousarray(drawn[:, 50:]),
         "thin": np.ascontiguousarray(drawn[40:43]),
         "nobody": np.full((60, 80, 3), 127, np.uint8),
