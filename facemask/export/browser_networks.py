@@ -13,6 +13,7 @@ import numpy as np
 from facemask.classifier.exported_classifier import ExportedClassifier
 from facemask.classifier.face_crops import resize_crops
 from facemask.core import openvino_model
+from facemask.core.errors import UserError
 from facemask.core.onnx_weights import halve_weights
 from facemask.detect import tiling
 from facemask.detect.faces import yunet
@@ -43,7 +44,7 @@ def write_two_stage_networks(model: ExportedClassifier, yunet_file: Path, size: 
         `two_stage_settings`.
 
     Raises:
-        UserError: OpenVINO is not installed, or the classifier was not exported for it.
+        UserError: See `write_classifier_network`.
         RuntimeError: See `write_classifier_network`.
     """
     write_face_network(yunet_file, folder / FACES)
@@ -93,9 +94,13 @@ def write_classifier_network(model: ExportedClassifier, path: Path) -> None:
     Input and outputs have the names and shapes of the OpenVINO format, see `classifier_openvino`.
 
     Raises:
-        UserError: OpenVINO is not installed, or the classifier was not exported for it.
+        UserError: It is not a MobileNetV2, OpenVINO is not installed, or the classifier was not exported for it.
         RuntimeError: The network has an operation that is not in `_OPERATIONS`, or the outputs differ.
     """
+    if model.backbone != "mobilenet_v2":
+        raise UserError(
+            f"{model.folder}: is a {model.backbone}, too large for a page. Train one with BACKBONE=mobilenet_v2."
+        )
     again = f"`make classifier RUN={model.folder.name}` exports it again."
     compiled = openvino_model.compile_openvino(model.openvino, False, again)
     proto = _convert(openvino_model.read_network(model.openvino))

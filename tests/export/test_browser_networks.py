@@ -1,5 +1,6 @@
 """The networks that the page runs compute what OpenVINO's do."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from made_networks import write_classifier
 
 from facemask.classifier.backends.classifier_openvino import load_openvino_classifier
 from facemask.classifier.exported_classifier import read_exported_classifier
+from facemask.core.errors import UserError
 from facemask.detect.faces import yunet
 from facemask.export import browser_networks
 from facemask.ready import shipped_detector
@@ -52,3 +54,9 @@ def test_a_network_that_computes_something_else_is_refused(tmp_path: Path, monke
     monkeypatch.setitem(browser_networks._OPERATIONS, "Softmax", lambda given: ("Softmax", {"axis": 0}))
     with pytest.raises(RuntimeError, match=r"classifier.onnx: .* differs by"):
         browser_networks.write_classifier_network(model, tmp_path / "classifier.onnx")
+
+
+def test_a_large_backbone_is_refused(tmp_path: Path) -> None:
+    model = read_exported_classifier(write_classifier(tmp_path / "exported"))
+    with pytest.raises(UserError, match=r"exported: .*BACKBONE=mobilenet_v2"):
+        browser_networks.write_classifier_network(replace(model, backbone="resnet50"), tmp_path / "classifier.onnx")

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import supervision as sv
 from browser import CHROMIUM, Browser
+from made_networks import write_classifier
 from squares import CLASSES, encoded
 
 import facemask
@@ -253,6 +254,21 @@ def test_it_finds_in_the_browser_what_python_finds(tmp_path: Path):
         seen = result_of(browser, "camera.jpg")["boxes"]  # JPEG, and in the browser's colours
         assert abs(len(seen) - len(expected)) <= 2
         assert seen[0]["score"] == pytest.approx(float(expected.confidence[0]), abs=0.1)
+
+
+def test_two_stages_with_a_classifier_of_ones_own(runtime: Path, tmp_path: Path):
+    pytest.importorskip("onnx", reason="needs the dependency group onnx")
+    write_classifier(tmp_path / "exported" / "mine")
+    page_command.main(
+        detector="two_stage", classifier="mine", faces_size=480, exported=tmp_path / "exported", out=tmp_path / "page"
+    )
+    text = (tmp_path / "page" / "page.json").read_text()
+    settings = json.loads(text)
+    assert settings["detector"]["faces"]["sizes"] == [480, 160] and settings["detector"]["faces"]["alignment"] is None
+    assert settings["detector"]["classifier"] == {"network": "classifier.onnx", "size": 32, "margin": 0.2}
+    assert settings["model"]["run"] == "two_stage-yunet-mine"
+    assert str(tmp_path) not in text  # the page goes to other machines
+    assert {"faces.onnx", "classifier.onnx"} <= {path.name for path in (tmp_path / "page").iterdir()}
 
 
 def test_what_the_page_does_not_run_is_said(tmp_path: Path):
