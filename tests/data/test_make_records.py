@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -307,14 +306,22 @@ def test_a_killed_run_leaves_the_old_records_and_the_next_cleans_up(tmp_path: Pa
     make(root, annotations)
     before = contents(annotations)
     os.utime(root / "face001.xml", ns=(1, 1))
-    command = [sys.executable, "-m", "scripts.records", "--images", root, "--annotations", annotations]
-    with subprocess.Popen([*command, "--processes", "1", "--shards", "2"], cwd=ROOT) as process:
-        begin = time.monotonic()
-        while (
-            not (annotations / ".partial" / "scratch" / "00000000.examples").exists() and time.monotonic() - begin < 60
-        ):
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
+    code = """
+import os, signal
+from facemask.cli import run_step
+from facemask.data import shards
+write, written = shards.write_record_file, []
+def write_one_file_and_die(*arguments):
+    if written:
+        os.kill(os.getpid(), signal.SIGKILL)
+    written.append(write(*arguments))
+    return written[-1]
+shards.write_record_file = write_one_file_and_die
+run_step("records")
+"""
+    options = ["--images", root, "--annotations", annotations, "--processes", "1", "--shards", "2"]
+    done = subprocess.run([sys.executable, "-c", code, *options], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
     assert (annotations / ".partial").exists()
     shutil.copytree(annotations, tmp_path / "left")
     left = {path.name: path.read_bytes() for path in annotations.iterdir() if path.is_file()}
