@@ -3,6 +3,7 @@
     python -m benchmarks.next_simulation --images workspace/images --weights mobilenet_v2.h5 [--folder /somewhere/else]
 
 It may be stopped at any time; the same call goes on after the last finished round. `--ways` adds other rules later.
+Other options need another folder.
 
 A fifth of the pictures is for measuring. Of the others, 50 at random are labelled first, and 50 more in each round:
 those that `next_pictures.choose` takes from all that are left, or as many at random. The labels of the left ones are
@@ -15,7 +16,7 @@ below those of `make classifier`.
 
     <folder>/features.npz               the faces of all pictures and their features
     <folder>/<way>/seed0/round0.json    the pictures that are labelled, their faces, and the metrics
-    <folder>/next_simulation.json       the metrics of all, and the gains over random, seed by seed
+    <folder>/next_simulation.json       the metrics of all, and the gains over random for each seed
     <folder>/next_simulation.png        mAP@.5 over the number of pictures and over the number of labelled faces
 """
 
@@ -70,17 +71,9 @@ Worth = Callable[[sv.Detections, np.ndarray], float]
 """What a picture is worth, of its detections and the labelled faces of each class, (K) int."""
 
 
-def _least_sure(found: sv.Detections, counts: np.ndarray) -> float:
-    return _mean_or_largest(found, counts, np.max)
-
-
 def _mean(found: sv.Detections, counts: np.ndarray) -> float:
-    return _mean_or_largest(found, counts, np.mean)
-
-
-def _mean_or_largest(found: sv.Detections, counts: np.ndarray, how: Callable[[list[float]], Any]) -> float:
     each = [face_uncertainty(scores) for scores in face_scores(found, len(counts))]
-    return float(how(each)) if each else 0.0
+    return float(np.mean(each)) if each else 0.0
 
 
 def _rarest(found: sv.Detections, counts: np.ndarray) -> float:
@@ -91,11 +84,10 @@ WAYS: dict[str, Worth | None] = {
     "next": lambda found, counts: uncertainty(found, len(counts)),
     "random": None,
     "mean": _mean,
-    "least_sure": _least_sure,
     "rarest": _rarest,
 }
 """How to add pictures: by the rule of `make next`; at random; by the mean over the faces of what `make next` adds up;
-by the least sure face alone; by the highest score of the class that has the fewest labels."""
+by the highest score of the class that has the fewest labels."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +222,7 @@ def main(
     step: Annotated[int, typer.Option(help="Pictures that are added in a round.")] = 50,
     rounds: Annotated[int, typer.Option(help="Trainings for each way and seed.")] = 5,
     seeds: Annotated[int, typer.Option(help="Repetitions with other first pictures.")] = 5,
-    ways: Annotated[str, typer.Option(help=f"Ways to add pictures, of {', '.join(WAYS)}.")] = "next,random",
+    ways: Annotated[str, typer.Option(help=f"Ways to add pictures, of {', '.join(WAYS)}.")] = ",".join(WAYS),
     epochs: Annotated[int, typer.Option(help="How often a training sees each labelled face.")] = 8,
     least_steps: Annotated[int, typer.Option(help="Steps of a training at least.")] = 160,
     weights: Annotated[
@@ -408,18 +400,26 @@ def report(folder: Path, ways: Sequence[str], rounds: int, seeds: int, made: dic
     print("mAP@.5, its standard deviation over the seeds, labelled faces")
     gains = {}
     for way in ways:
-        if way != "random" and "random" in ways:
-            # The mean from the second round on: the first is the same.
-            gain = (map50[way] - map50["random"])[:, 1:].mean(axis=1)
+        if way == "random" or "random" not in ways:
+            continue
+        # With as many pictures from the second round on, as the first is the same; with as many faces as both reach.
+        by_picture = (map50[way] - map50["random"])[:, 1:].mean(axis=1)
+        by_face = np.zeros(seeds)
+        for seed in range(seeds):
+            faces = np.linspace(boxes[way][seed, 0], min(boxes[way][seed, -1], boxes["random"][seed, -1]), 100)
+            mine, theirs = (np.interp(faces, boxes[one][seed], map50[one][seed]) for one in (way, "random"))
+            by_face[seed] = (mine - theirs).mean()
+        gains[way] = {"by_picture": by_picture.tolist(), "by_face": by_face.tolist()}
+        for what, gain in (("pictures", by_picture), ("faces", by_face)):
             error = gain.std(ddof=1) / np.sqrt(seeds) if seeds > 1 else float("nan")
-            print(f"mean gain of {way} over random: {gain.mean():+.4f}, standard error {error:.4f}, each seed {gain}")
-            gains[way] = gain.tolist()
+            each = " ".join(f"{one:+.3f}" for one in gain)
+            print(f"{way} against random, with as many {what}: {gain.mean():+.3f}, standard error {error:.3f} ({each})")
     summary = {
         "format": 1,
         "pictures": pictures.tolist(),
         "map50": {way: values.tolist() for way, values in map50.items()},
         "boxes": {way: values.tolist() for way, values in boxes.items()},
-        "mean_gain": gains,
+        "gains": gains,
         "made": made,
     }
     write_json(folder / "next_simulation.json", summary)
