@@ -24,6 +24,8 @@ import squares
 from facemask.data import drawn_sample, label_export, voc
 from facemask.data.class_mapping import parse_class_mapping
 from facemask.data.label_import import ImportOptions, import_labels
+
+pytest.importorskip("fastapi", reason="needs the dependency group serve")
 from facemask.serving import label_studio_backend
 
 pytestmark = pytest.mark.long
