@@ -85,6 +85,8 @@ def listening_for_signals() -> Iterator[Stop]:
         signal.set_wakeup_fd(descriptor)
         for number, handler in before.items():
             signal.signal(number, handler)
+        # The listener reads what was written, and ends. To close would not do: a forked child may hold the socket too.
+        writer.shutdown(socket.SHUT_WR)
+        listener.join()
         writer.close()
-        listener.join()  # it ends when it has read what was written
         reader.close()

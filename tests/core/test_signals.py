@@ -50,6 +50,22 @@ def test_a_signal_that_a_library_took_is_taken_back() -> None:
     assert results[1].stdout == f"heard {signal.SIGTERM:d}\n", results[1].stderr
 
 
+def test_a_child_that_outlives_the_block_does_not_hold_it_up() -> None:
+    code = """
+import os, time
+from facemask.core import signals
+with signals.listening_for_signals():
+    if not os.fork():
+        os.close(1)
+        time.sleep(20)
+        os._exit(0)
+print("ended", flush=True)
+os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False, timeout=10)
+    assert done.stdout == "ended\n"
+
+
 @pytest.mark.parametrize("number", signals.HEARD)
 def test_the_exit_code_is_the_shells(number: signal.Signals) -> None:
     assert signals.exit_code(number) == {"SIGINT": 130, "SIGTERM": 143}[number.name]
