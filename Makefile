@@ -103,8 +103,8 @@ $(all-venvs):
 	@scripts/setup.sh --quiet base $(patsubst venv-%,%,$(filter venv-%,$@))
 else
 $(all-venvs):
-	@[ -x $(venv-python) ] || { echo "HELP=1 needs .venv: run \`make setup\` first. The options of a step stand in" \
-	    "facemask/cli/<step>_command.py." >&2; exit 2; }
+	@[ -x $(venv-python) ] && [ -e .venv/locks/base.txt ] || { echo "HELP=1 needs .venv with its packages: run" \
+	    "\`make setup\` first. The options of a step stand in facemask/cli/<step>_command.py." >&2; exit 2; }
 endif
 
 # Variables of another project's Python are not passed on.

@@ -139,11 +139,15 @@ def test_clean_in_a_fresh_clone_installs_nothing(project: Path) -> None:
 def test_help_installs_nothing(project: Path) -> None:
     (project / ".venv" / "locks" / "serve.txt").unlink()
     assert ran(make(project, "serve", "HELP=1")) == {"HELP": "1"}
+    # A set-up that did not finish leaves .venv without its packages.
+    (project / ".venv" / "locks" / "base.txt").unlink()
+    unfinished = make(project, "train", "HELP=1")
     shutil.rmtree(project / ".venv")
-    done = make(project, "train", "HELP=1")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "make setup" in done.stderr
+    missing = make(project, "train", "HELP=1")
     assert not (project / ".venv").exists()
+    for done in (unfinished, missing):
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("HELP=1 needs .venv with its packages: run `make setup`")
 
 
 def test_plain_make_lists_every_target_without_an_environment_and_runs_none(project: Path) -> None:

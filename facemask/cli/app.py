@@ -21,7 +21,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from facemask.cli import make_variables, options
-from facemask.core import command_line
 from facemask.core.errors import UserError
 
 PLAIN: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
@@ -37,7 +36,7 @@ def app_main() -> None:
     def facemask() -> None:
         """Find faces in pictures and tell whether each wears a mask: label, train, export, measure, detect, serve."""
 
-    command_line.run_command(typer.main.get_command(app), prog_name="facemask")
+    typer.main.get_command(app)(prog_name="facemask")
 
 
 def run_step(step: str) -> None:
@@ -45,11 +44,11 @@ def run_step(step: str) -> None:
     command = command_of(step)
     from_make = make_variables.take_given()
     if from_make is None:
-        command_line.run_command(command, prog_name=f"python -m scripts.{step}")
+        command(prog_name=f"python -m scripts.{step}")
     else:
         given, goals = from_make
         others = [command_of(goal) for goal in goals if goal in step_names() and goal != step]
-        command_line.run_command(make_variables.run_with_variables, command, step, given, others)
+        make_variables.run_with_variables(command, step, given, others)
 
 
 def step_names() -> list[str]:

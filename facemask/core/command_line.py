@@ -36,7 +36,7 @@ def run_command(command: Callable[..., Any], *arguments: Any, **options: Any) ->
     """Call a command. If it fails, end the process with a message and an exit code.
 
     - A `UserError` prints its message on stderr and ends the process with code 2.
-    - A missing package that one of the `EXTRAS` installs is treated like a `UserError`.
+    - A missing package is treated like a `UserError`: one of the `EXTRAS` installs it, or the set-up did not finish.
     - Ctrl-C ends the process with code 130.
     - A closed pipe (`... | head`) ends the process without a message.
     - Any other exception is a bug in this project and keeps its traceback.
@@ -46,10 +46,15 @@ def run_command(command: Callable[..., Any], *arguments: Any, **options: Any) ->
     except UserError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "facemask", "scripts"):
             raise
-        _fail(f"{error.name} is not installed. This installs it: pip install 'facemask[{extra}]'")
+        if package in EXTRAS:
+            _fail(f"{error.name} is not installed. This installs it: pip install 'facemask[{EXTRAS[package]}]'")
+        _fail(
+            f"{error.name} is not installed: the set-up did not finish. Run `make setup`, or where facemask was "
+            "installed with pip: pip install facemask"
+        )
     except ImportError as error:
         if "libGL.so.1" not in str(error):
             raise
@@ -66,8 +71,11 @@ def run_command(command: Callable[..., Any], *arguments: Any, **options: Any) ->
 
 
 def _fail(message: str) -> NoReturn:
-    from rich.console import Console
+    try:
+        from rich.console import Console
 
-    Console(stderr=True, highlight=False).print("[bold red]error:[/]", end=" ")
+        Console(stderr=True, highlight=False).print("[bold red]error:[/]", end=" ")
+    except ModuleNotFoundError:
+        print("error:", end=" ", file=sys.stderr)
     print(message, file=sys.stderr)
     sys.exit(USER_ERROR)

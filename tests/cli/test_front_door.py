@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,17 @@ def test_a_missing_package_names_the_extra_that_brings_it() -> None:
     done = python("-c", f"name = 'facemask.no_such_module'\n{code}run_command(step)")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["scripts.train", "facemask"])
+def test_an_environment_without_packages_asks_for_the_set_up(tmp_path: Path, module: str) -> None:
+    """As a set-up leaves it that was stopped before it installed anything."""
+    venv.create(tmp_path / ".venv", symlinks=True)
+    command = [tmp_path / ".venv" / "bin" / "python", "-m", module, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("error: typer is not installed: ")
+    assert "make setup" in done.stderr
 
 
 def test_the_extras_are_the_projects() -> None:
