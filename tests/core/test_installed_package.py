@@ -17,8 +17,8 @@ from facemask.core.command_line import EXTRAS
 ROOT = Path(__file__).resolve().parents[2]
 
 LARGEST = 850 * 10**6
-"""Bytes of all packages that the wheel requires. On Linux they were 786 MB on 2026-11-29: OpenCV 211, OpenVINO 184, and
-350 that supervision requires: SciPy, PyAV, NumPy, Pillow, and matplotlib with its own requirements."""
+"""Bytes of all packages that the wheel requires, without bytecode. On Linux they were 786 MB on 2026-11-29.
+docs/deploy.md lists them, and says what was looked at to make them fewer."""
 
 
 @pytest.fixture(scope="module")
