@@ -57,6 +57,13 @@ def main(
     ] = None,
     warmup_steps: Annotated[int | None, typer.Option(help="Steps of warm-up. Default: 4% of the steps.")] = None,
     anchor_scale: options.AnchorScale = options.ANCHOR_SCALE,
+    head_depth: Annotated[
+        int | None, typer.Option(help="Channels of the convolutions in the heads. Default: the model's own.", min=1)
+    ] = None,
+    head_layers: Annotated[
+        int | None,
+        typer.Option(help="Convolutions in each head before the one that predicts. Default: the model's own.", min=1),
+    ] = None,
     weight_decay: Annotated[
         float | None, typer.Option(help="L2 weight. Default: the zoo's 0.0004; adam 0.00001.")
     ] = None,
@@ -122,6 +129,8 @@ def main(
         batch_norm_decay=batch_norm_decay,
         clip_gradients=clip_gradients,
         augment=augment,
+        head_depth=head_depth or zoo_model.head_depth,
+        head_layers=head_layers or zoo_model.head_layers,
     )
     config = pipeline_config.make_config(zoo_model.template, settings)
     this = training_runs.Run(folder, model, LabelMap(records.classes), records.digest)

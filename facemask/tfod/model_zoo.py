@@ -33,6 +33,7 @@ MODELS = "models.yaml"
 FROM_SCRATCH = "or train from scratch with CHECKPOINT=none"
 
 _COLUMNS = {"name", "archive", "size", "template", "index_sha256"}
+_MAY_HAVE = {"head_depth", "head_layers"}
 _NEEDED = re.compile(r"checkpoint|pipeline\.config|ckpt-\d+\.(?:index|data-\d{5}-of-\d{5})")
 # Far above every archive in the table (the largest unpacks to some 400 MB in a dozen files).
 _LARGEST = 4 << 30
@@ -50,6 +51,8 @@ class ZooModel:
         size: Side in pixels of the square input with which the weights were trained.
         template: Path of the pipeline config's template.
         index_sha256: SHA-256 of the archive's ckpt-0.index; None if no published one is known.
+        head_depth: Channels of the convolutions in the heads; None for the template's own number.
+        head_layers: Convolutions in each head before the one that predicts; None for the template's own number.
     """
 
     name: str
@@ -57,6 +60,8 @@ class ZooModel:
     size: int
     template: Path
     index_sha256: str | None
+    head_depth: int | None = None
+    head_layers: int | None = None
 
 
 class _RefusedError(Exception):
@@ -101,18 +106,23 @@ def find_model(name: str, path: Path | None = None) -> ZooModel:
 
 def _model(path: Path, row: dict[Any, Any]) -> ZooModel:
     named = f"{path}: model {row.get('name', '?')}"
-    if set(row) != _COLUMNS:
-        wrong = ", ".join(sorted(str(column) for column in set(row) ^ _COLUMNS))
-        raise UserError(f"{named}: missing or unknown: {wrong}. A row has {', '.join(sorted(_COLUMNS))}.")
+    if set(row) - _MAY_HAVE != _COLUMNS:
+        wrong = ", ".join(sorted(str(column) for column in (set(row) - _MAY_HAVE) ^ _COLUMNS))
+        has = f"A row has {', '.join(sorted(_COLUMNS))}, and may have {', '.join(sorted(_MAY_HAVE))}."
+        raise UserError(f"{named}: missing or unknown: {wrong}. {has}")
     for column in ("name", "archive", "template"):
         if not (isinstance(row[column], str) and row[column]):
             raise UserError(f"{named}: {column} must be text.")
     if type(row["size"]) is not int or row["size"] < 1:
         raise UserError(f"{named}: size must be a whole number of pixels.")
+    heads = {column: row[column] for column in _MAY_HAVE & set(row)}
+    for column, value in heads.items():
+        if type(value) is not int or value < 1:
+            raise UserError(f"{named}: {column} must be a whole number from 1 on.")
     digest = row["index_sha256"]
     if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", str(digest)):
         raise UserError(f"{named}: index_sha256 must be 64 hex digits in lower case, or null.")
-    return ZooModel(row["name"], row["archive"], row["size"], _template(path, row["template"]), digest)
+    return ZooModel(row["name"], row["archive"], row["size"], _template(path, row["template"]), digest, **heads)
 
 
 def _template(table: Path, name: str) -> Path:

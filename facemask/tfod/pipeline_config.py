@@ -20,6 +20,7 @@ _SMALLEST_INPUT = 160
 _MAY_CHANGE = (".post_processing.", ".batch_norm.decay", ".regularizer.")
 """Parts of a model's config that may change during a run, because the meaning of its weights does not depend on them.
 The batch norm decay follows from STEPS, so it changes when a run is extended."""
+_OF_HEADS = ("head_depth", "head_layers")
 _ZOO_RATE_PER_IMAGE = {"momentum": 0.04 / 64, "adam": 0.001 / 8}
 
 
@@ -47,6 +48,8 @@ class Settings:
         train_records: Paths of the training records.
         eval_records: Paths of the records that the API's evaluation reads.
         records_digest: Digest of the records, which identifies them.
+        head_depth: Channels of the convolutions in the heads; None for the template's own number.
+        head_layers: Convolutions in each head before the one that predicts; None for the template's own number.
     """
 
     num_classes: int
@@ -68,14 +71,17 @@ class Settings:
     train_records: tuple[str, ...]
     eval_records: tuple[str, ...]
     records_digest: str
+    head_depth: int | None = None
+    head_layers: int | None = None
 
     def __post_init__(self) -> None:
         """Raise UserError, which names the option, for a value that the API would accept but cannot train with."""
         if self.size % 32 or self.size < _SMALLEST_INPUT:
             raise UserError(f"SIZE={self.size}: the input's side must be a multiple of 32, at least {_SMALLEST_INPUT}.")
-        for name in ("steps", "batch", "num_classes", "max_boxes", "max_detections"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name.upper()}={getattr(self, name)}: must be at least 1.")
+        for name in ("steps", "batch", "num_classes", "max_boxes", "max_detections", *_OF_HEADS):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name.upper()}={value}: must be at least 1.")
         for name in ("learning_rate", "anchor_scale"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -120,7 +126,8 @@ def render_template(template: Path, settings: Settings) -> str:
     """Fill a template with a run's settings.
 
     Raises:
-        UserError: The template is missing, is not valid Jinja2, or uses a name that `Settings` does not have.
+        UserError: The template is missing, is not valid Jinja2, uses a name that `Settings` does not have, or does not
+            use a number of the heads that the settings have.
     """
     import jinja2
     from jinja2 import meta
@@ -131,9 +138,14 @@ def render_template(template: Path, settings: Settings) -> str:
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     try:
         source, _, _ = environment.loader.get_source(environment, template.name)  # type: ignore[union-attr]
-        unknown = meta.find_undeclared_variables(environment.parse(source)) - values.keys()
-        if unknown:
+        used = meta.find_undeclared_variables(environment.parse(source))
+        if unknown := used - values.keys():
             raise UserError(f"{template}: uses {', '.join(sorted(unknown))}, but no setting has such a name.")
+        for name in _OF_HEADS:
+            if values[name] is not None and name not in used:
+                raise UserError(
+                    f"{name.upper()}={values[name]}: {template} has its own number. It does not use {name}."
+                )
         return environment.get_template(template.name).render(values)
     except jinja2.TemplateNotFound as error:
         if str(error.name).startswith("augmentations/"):
@@ -186,6 +198,18 @@ def read_config(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from None
     return parse_config(text, path)
+
+
+def head_of(config: Any) -> tuple[int, int] | None:
+    """The heads of a `TrainEvalPipelineConfig`'s model: their `Settings.head_depth` and `head_layers`.
+
+    None for a box predictor of another kind than that of all templates here.
+    """
+    predictor = config.model.ssd.box_predictor
+    if predictor.WhichOneof("box_predictor_oneof") != "weight_shared_convolutional_box_predictor":
+        return None
+    shared = predictor.weight_shared_convolutional_box_predictor
+    return shared.depth, shared.num_layers_before_predictor
 
 
 def model_differences(old: Any, new: Any) -> list[str]:

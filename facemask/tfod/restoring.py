@@ -1,6 +1,7 @@
 """Check what a model restored from a checkpoint: compare its variables with the checkpoint's values one by one."""
 
 import collections
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ _SLOT = "/.OPTIMIZER_SLOT/"
 _FEATURES = ("model/_feature_extractor/", "feature_extractor/")
 """Prefixes of the feature extractor's keys in a detection checkpoint, and of the backbone's in a classification one."""
 _PREDICTOR = "model/_box_predictor/"
+_BOX_KERNEL = re.compile(_PREDICTOR + r".*/_box_encoder_layers/\d+/(?:depthwise_)?kernel/")
+_HEAD_LAYER = re.compile(_PREDICTOR + r"_head_scope_conv_layers/\w+/(\d+)/")
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,22 @@ def compare_with_checkpoint(model: Any, checkpoint_prefix: Path | str) -> Restor
     return Restored(matching, total, tuple(dict.fromkeys(missing)))
 
 
-def checkpoint_type(checkpoint_prefix: Path | str, num_classes: int) -> str:
-    """The API's `fine_tune_checkpoint_type` for a model with this number of classes: what it can restore.
+def checkpoint_type(checkpoint_prefix: Path | str, num_classes: int, head: tuple[int, int] | None = None) -> str:
+    """The API's `fine_tune_checkpoint_type` for a model with these classes and heads: what it can restore.
 
-    "full" is everything: the checkpoint's class head has the same number of classes. "detection" is the feature
-    extractor (backbone and FPN). "classification" is the backbone, from a checkpoint that contains nothing else.
+    "full" is everything: the checkpoint's heads have the same number of classes, the same depth and as many layers.
+    "detection" is the feature extractor (backbone and FPN). "classification" is the backbone, from a checkpoint that
+    contains nothing else.
 
     The class head has one output per anchor and class, including the background. The box head has four outputs per
-    anchor (predictors/heads/keras_class_head.py and keras_box_head.py).
+    anchor (predictors/heads/keras_class_head.py and keras_box_head.py). The convolutions before them are in
+    `_head_scope_conv_layers` (predictors/convolutional_keras_box_predictor.py).
+
+    Args:
+        checkpoint_prefix: Path of the checkpoint without ".index".
+        num_classes: The model's number of classes.
+        head: The depth and the number of layers of its heads, `pipeline_config.head_of`; None compares the classes
+            alone.
     """
     import tensorflow as tf
 
@@ -104,7 +115,11 @@ def checkpoint_type(checkpoint_prefix: Path | str, num_classes: int) -> str:
     heads = [(name, shape[0]) for name, shape in shapes.items() if "/bias/" in name and name.startswith(_PREDICTOR)]
     classes = {size for name, size in heads if "_class_predictor_layers" in name}
     boxes = {size for name, size in heads if "_box_encoder_layers" in name}
-    if classes == {size // 4 * (num_classes + 1) for size in boxes} != set():
+    # The third axis of a kernel, and of a depthwise one, is its input's channels.
+    depths = {shape[2] for name, shape in shapes.items() if _BOX_KERNEL.match(name)}
+    layers = {int(found[1]) for name in shapes if (found := _HEAD_LAYER.match(name))}
+    same_head = head is None or (depths, layers) == ({head[0]}, set(range(head[1])))
+    if same_head and classes == {size // 4 * (num_classes + 1) for size in boxes} != set():
         return "full"
     return "detection" if any(name.startswith("model/") for name in shapes) else "classification"
 

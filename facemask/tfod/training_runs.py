@@ -80,6 +80,8 @@ def make_settings(  # noqa: D417
     batch_norm_decay: float | None = None,
     clip_gradients: float = 10.0,
     augment: str = "light",
+    head_depth: int | None = None,
+    head_layers: int | None = None,
 ) -> Settings:
     """Make a run's settings from the user's options and the records.
 
@@ -126,6 +128,8 @@ def make_settings(  # noqa: D417
         train_records=files("train"),
         eval_records=files("val"),
         records_digest=records.digest,
+        head_depth=head_depth,
+        head_layers=head_layers,
     )
 
 
@@ -207,7 +211,9 @@ def prepare_run(
         training.fine_tune_checkpoint_type = before.fine_tune_checkpoint_type
     elif start is not None:
         training.fine_tune_checkpoint = os.fspath(start)
-        training.fine_tune_checkpoint_type = restoring.checkpoint_type(start, len(run.label_map))
+        training.fine_tune_checkpoint_type = restoring.checkpoint_type(
+            start, len(run.label_map), pipeline_config.head_of(config)
+        )
     if fresh and run.folder.exists():
         if start is not None:
             refuse_to_remove(run.folder, start)

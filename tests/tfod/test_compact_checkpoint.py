@@ -62,6 +62,8 @@ def test_a_model_starts_from_them_whole(tiny_run: Path, tmp_path: Path, monkeypa
     prefix = ready_start.find_ready_start("tiny", tmp_path, report=said.append)
     assert restoring.checkpoint_type(prefix, num_classes=3) == "full"
     assert restoring.checkpoint_type(prefix, num_classes=2) == "detection"
+    heads = {(16, 1): "full", (8, 1): "detection", (16, 2): "detection"}  # the tiny model's, and others
+    assert {head: restoring.checkpoint_type(prefix, 3, head) for head in heads} == heads
 
     import tensorflow as tf
 

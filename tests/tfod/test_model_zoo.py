@@ -118,6 +118,9 @@ ROW = "- {name: a, archive: 'https://x/a.tar.gz', size: 64, template: a.config.j
         (ROW.replace("name: a,", "name: 3,"), "name"),
         (ROW.replace("null", "abc"), "index_sha256"),
         (ROW.replace("null", "E" * 64), "index_sha256"),
+        (ROW.replace("null", "null, head_depth: 0"), "head_depth"),
+        (ROW.replace("null", "null, head_layers: many"), "head_layers"),
+        (ROW.replace("null", "null, heads: 2"), "heads"),
     ],
 )
 def test_broken_table_is_refused_with_what_is_wrong(tmp_path, text, named):

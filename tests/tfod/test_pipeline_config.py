@@ -48,6 +48,26 @@ def test_every_models_template_renders_to_a_config_of_the_api(model: model_zoo.Z
     assert list(config.eval_input_reader[0].tf_record_input_reader.input_path) == ["annotations/val.record"]
 
 
+@pytest.mark.parametrize("model", model_zoo.read_models(CONFIGS / "models.yaml").values(), ids=lambda model: model.name)
+def test_every_model_may_have_other_heads(model: model_zoo.ZooModel) -> None:
+    zoo = {"ssd_resnet50_v1_fpn_640x640": (256, 4), "efficientdet_d0_512x512": (64, 3)}.get(model.name, (128, 4))
+    assert pipeline_config.head_of(pipeline_config.make_config(model.template, settings())) == zoo
+    narrow = pipeline_config.make_config(model.template, settings(head_depth=96, head_layers=2))
+    assert pipeline_config.head_of(narrow) == (96, 2)
+
+
+def test_a_template_with_heads_of_its_own_takes_no_others(tmp_path: Path) -> None:
+    template = tmp_path / "t.config.j2"
+    template.write_text(
+        "model { ssd { box_predictor { weight_shared_convolutional_box_predictor { depth: {{ head_depth or 9 }} } } } }"
+    )
+    assert pipeline_config.head_of(pipeline_config.make_config(template, settings(head_depth=8))) == (8, 0)
+    with pytest.raises(UserError, match=r"HEAD_LAYERS=2: .*t\.config\.j2"):
+        pipeline_config.make_config(template, settings(head_depth=8, head_layers=2))
+    template.write_text("model { ssd { box_predictor { convolutional_box_predictor { } } } }")
+    assert pipeline_config.head_of(pipeline_config.make_config(template, settings())) is None
+
+
 @pytest.mark.parametrize("augment", ["none", "flip", "light", "strong"])
 def test_every_preset_of_augmentations_renders(augment: str) -> None:
     config = pipeline_config.make_config(TEMPLATE, settings(augment=augment))
@@ -107,6 +127,8 @@ def test_a_field_that_the_api_does_not_know_is_named() -> None:
         ({"clip_gradients": -1.0}, "CLIP_GRADIENTS=-1.0"),
         ({"optimizer": "sgd"}, "OPTIMIZER=sgd"),
         ({"warmup_steps": 1001}, "WARMUP_STEPS=1001"),
+        ({"head_depth": 0}, "HEAD_DEPTH=0"),
+        ({"head_layers": -1}, "HEAD_LAYERS=-1"),
     ],
 )
 def test_values_that_cannot_be_are_refused(changes: dict[str, object], named: str) -> None:

@@ -1,6 +1,7 @@
 """What may happen to a run's folder: `make train` goes on with it, starts it over, or refuses and changes nothing."""
 
 import dataclasses
+import os
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,14 @@ from facemask.tfod import pipeline_config, restoring, training_runs
 TEMPLATE = standin.CONFIGS / "ssd_resnet50_v1_fpn_640x640.config.j2"
 
 
-def train_command(folder: Path, records: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def train_command(
+    folder: Path, records: Path, *more: str, cwd: Path = standin.CONFIGS.parent
+) -> subprocess.CompletedProcess[str]:
     """`make train RUN=a` of the runs in `folder`, as far as the first error."""
     given = ["--run", "a", "--models", str(folder), "--annotations", str(records), "--size", "160", "--batch", "1"]
     command = [sys.executable, "-m", "scripts.train", *given, *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(standin.CONFIGS.parent)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 def config(**changes: object) -> Any:
@@ -73,7 +77,7 @@ def test_starting_over_from_inside_the_run_is_refused_and_removes_nothing(
             (tmp_path / f"ckpt-3.{kind}").symlink_to(run.folder / f"ckpt-3.{kind}")
         start = tmp_path / "ckpt-3"
     before = files_of(run.folder)
-    monkeypatch.setattr(restoring, "checkpoint_type", lambda prefix, classes: "detection")
+    monkeypatch.setattr(restoring, "checkpoint_type", lambda prefix, classes, head: "detection")
     with pytest.raises(UserError, match="FRESH=1"):
         training_runs.prepare_run(run, config(), start, {}, fresh=True)
     assert files_of(run.folder) == before
@@ -83,8 +87,26 @@ def test_starting_over_from_elsewhere_removes_the_runs_files(run: training_runs.
     training_runs.prepare_run(run, config(), tiny_run / "ckpt-1", {}, fresh=True)
     assert {path.name for path in run.folder.iterdir()} == {"pipeline.config", "label_map.pbtxt", "run.json"}
     training = pipeline_config.read_config(run.config).train_config
-    # The stand-in has three classes, as the tiny model: its head is taken too.
-    assert (training.fine_tune_checkpoint, training.fine_tune_checkpoint_type) == (str(tiny_run / "ckpt-1"), "full")
+    # The stand-in has three classes, as the tiny model, but larger heads.
+    start = str(tiny_run / "ckpt-1")
+    assert (training.fine_tune_checkpoint, training.fine_tune_checkpoint_type) == (start, "detection")
+    same_heads = config(head_depth=16, head_layers=1)
+    training_runs.prepare_run(run, same_heads, tiny_run / "ckpt-1", {}, fresh=True)
+    assert pipeline_config.read_config(run.config).train_config.fine_tune_checkpoint_type == "full"
+
+
+def test_the_heads_are_those_of_the_models_row_unless_they_are_given(
+    run: training_runs.Run, tiny_records: Path, tmp_path: Path
+) -> None:
+    table = (standin.CONFIGS / "models.yaml").read_text(encoding="utf-8")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "models.yaml").write_text(
+        table.replace("  size: 640\n", "  size: 640\n  head_depth: 128\n  head_layers: 2\n", 1), encoding="utf-8"
+    )
+    done = train_command(run.folder.parent, tiny_records, "--head-depth", "96", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "depth: 256 -> 96\n" in done.stderr
+    assert "num_layers_before_predictor: 4 -> 2\n" in done.stderr
 
 
 def test_a_run_that_goes_on_keeps_the_checkpoint_that_it_started_from(
