@@ -25,16 +25,29 @@ def cut_faces(image: np.ndarray, xyxy: np.ndarray, margin: float) -> list[np.nda
         >>> crop.shape
         (70, 70, 3)
     """
+    import cv2
+
     height, width = image.shape[:2]
     crops = []
     for box in np.asarray(xyxy, dtype=np.float64).reshape(-1, 4):
         xmin, ymin, xmax, ymax = np.clip(box, 0, (width, height, width, height))
         side = max(1, round(max(xmax - xmin, ymax - ymin) * (1 + 2 * margin)))
         left, top = round((xmin + xmax - side) / 2), round((ymin + ymax - side) / 2)
-        columns = np.clip(np.arange(left, left + side), 0, width - 1)
-        rows = np.clip(np.arange(top, top + side), 0, height - 1)
-        crops.append(image[rows[:, np.newaxis], columns])
+        x0, x1, before, after = _within(left, side, width)
+        y0, y1, above, below = _within(top, side, height)
+        inside = image[y0:y1, x0:x1]
+        crops.append(cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE))
     return crops
+
+
+def _within(start: int, side: int, length: int) -> tuple[int, int, int, int]:
+    """The part of a range of `side` pixels that is in a picture of `length` pixels, and how many it lacks at each end.
+
+    Where the range is outside the picture, the part is the picture's nearest pixel.
+    """
+    first, last = (min(max(place, 0), length - 1) for place in (start, start + side - 1))
+    before = min(max(-start, 0), side - 1)
+    return first, last + 1, before, side - before - (last + 1 - first)
 
 
 def resize_crops(crops: Sequence[np.ndarray], size: int) -> np.ndarray:

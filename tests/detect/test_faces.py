@@ -248,6 +248,27 @@ def test_yunets_outputs_become_boxes_of_the_picture() -> None:
     assert found.confidence.tolist() == [0.75]
 
 
+@pytest.mark.parametrize(
+    ("shape", "reduced"),
+    [((720, 1280, 3), (338, 600, 3)), ((100, 200, 3), (100, 200, 3)), ((400, 600, 3), (400, 600, 3))],
+)
+def test_a_picture_that_yunet_reduces_is_reduced_further_for_the_second_search(
+    shape: tuple[int, ...], reduced: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = []
+
+    def scale_picture(image: np.ndarray, size: int) -> np.ndarray:
+        sources.append(image.shape)
+        return face_boxes.scale_picture(image, size)
+
+    monkeypatch.setattr(yunet, "scale_picture", scale_picture)
+    image = np.full(shape, (1, 2, 3), np.uint8)
+    [found] = yunet.YuNet("", (600, 200), Scripted()).find([image])
+    assert sources == [shape, reduced]
+    factor = max(shape) / 600
+    np.testing.assert_allclose(found.xyxy, factor * np.array([[40, 44, 136, 76]]), rtol=2e-3)
+
+
 def test_yunet_finds_what_opencv_finds_with_it(
     networks: Path, photograph: tuple[np.ndarray, tuple[float, ...]]
 ) -> None:

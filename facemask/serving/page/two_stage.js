@@ -45,7 +45,12 @@ export function selectFaces(found, thresholds, sameFace) {
 async function findFaces(rgba, width, height, settings, networks) {
   const sizes = width * height >= settings.largeFrom ? settings.largeSizes : settings.sizes;
   let faces = [];
-  for (const size of sizes) faces.push(...(await look(rgba, width, height, size, settings, networks)));
+  let source = { rgba, width, height };
+  for (const size of sizes) {
+    const small = scaled(source, size);
+    faces.push(...(await look(small, width, height, settings, networks)));
+    if (size < Math.max(width, height)) source = small; // as in Python
+  }
   const clip = ({ box, score }) => ({ score, box: clipped(box, width, height) });
   const isThere = ({ box: [xmin, ymin, xmax, ymax] }) => xmax > xmin && ymax > ymin;
   faces = suppress(faces.map(clip).filter(isThere), settings.sameFace);
@@ -53,17 +58,24 @@ async function findFaces(rgba, width, height, settings, networks) {
   return faces.map(({ box, score }) => clip({ score, box: aligned(box, settings.alignment) })).filter(isThere);
 }
 
-/** The faces that YuNet finds in the picture scaled to a longer side of `size` pixels. */
-async function look(rgba, width, height, size, settings, networks) {
+/** A picture scaled to a longer side of `size` pixels. */
+function scaled({ rgba, width, height }, size) {
   const scale = size / Math.max(width, height);
   const [wide, high] = [width, height].map((side) => Math.max(1, roundEven(side * scale)));
-  const small = (scale < 1 ? area : bilinear)(rgba, width, height, wide, high);
+  const rgb = (scale < 1 ? area : bilinear)(rgba, width, height, wide, high);
+  const small = new Uint8Array(4 * wide * high);
+  for (let i = 0; i < wide * high; i++) small.set(rgb.subarray(3 * i, 3 * i + 3), 4 * i);
+  return { rgba: small, width: wide, height: high };
+}
+
+/** The faces of a picture of this width and height that YuNet finds in it scaled. */
+async function look({ rgba, width: wide, height: high }, width, height, settings, networks) {
   const whole = settings.strides.at(-1); // the network takes whole cells of its coarsest grid; the rest is black
   const [columns, rows] = [wide, high].map((side) => Math.ceil(side / whole) * whole);
   const pixels = new Float32Array(3 * rows * columns);
   for (let y = 0, from = 0; y < high; y++) {
-    for (let x = 0; x < wide; x++) {
-      for (let plane = 2; plane >= 0; plane--) pixels[(plane * rows + y) * columns + x] = small[from++];
+    for (let x = 0; x < wide; x++, from += 4) {
+      for (let plane = 0; plane < 3; plane++) pixels[(plane * rows + y) * columns + x] = rgba[from + 2 - plane];
     }
   }
   const outputs = await networks.faces(pixels, rows, columns);
