@@ -82,7 +82,7 @@ def main(
     from facemask.detect import detector_choice
 
     chosen = detector_choice.choose_detector(which.choice())
-    detector = chosen.open().without_slices()
+    detector = chosen.open(chosen.at_once).without_slices()
     table = Table("cameras", "frames/s of each", "frames/s together", "processor ms a frame", "cores busy")
     for column in table.columns:
         column.justify = "right"
@@ -90,7 +90,9 @@ def main(
         clip = write_stream(Path(scratch) / "drawn.ts").read_bytes()
         for count in map(int, cameras.split(",")):
             with streaming_clip(clip) as url:
-                wall, processor, frames = measure_watch(detector, [url] * count, Path(scratch) / str(count), seconds)
+                wall, processor, frames = measure_watch(
+                    detector, [url] * count, Path(scratch) / str(count), seconds, chosen.at_once
+                )
             rate = frames / wall
             table.add_row(
                 str(count),
@@ -105,7 +107,9 @@ def main(
     console.print(f"{chosen.name}, {detector.name}; {seconds:g} s of 1920x1080 each; {machine}")
 
 
-def measure_watch(detector: "Detector", urls: Sequence[str], folder: Path, seconds: float) -> tuple[float, float, int]:
+def measure_watch(
+    detector: "Detector", urls: Sequence[str], folder: Path, seconds: float, at_once: int
+) -> tuple[float, float, int]:
     """Watch streams for some seconds after the warm-up.
 
     Returns:
@@ -125,6 +129,7 @@ def measure_watch(detector: "Detector", urls: Sequence[str], folder: Path, secon
         watch_loop.open_sources(config),
         receivers={},
         halted=lambda: counting.passed() > WARM_UP + seconds,
+        at_once=at_once,
     )
     calls = np.array([call for call in counting.calls if call[0] - counting.calls[0][0] >= WARM_UP])
     wall, processor = calls[-1] - calls[0]

@@ -63,5 +63,5 @@ def main(
     least = chosen.parse_thresholds(threshold, reports)
     for words in itertools.chain.from_iterable(map(watch_check.unseen_parts, settings.cameras)):
         print(words, file=sys.stderr)
-    opened = chosen.open()
-    watch_loop.run_watch(settings, opened.without_slices(), least, footage, sliced=opened)
+    opened = chosen.open(chosen.at_once)
+    watch_loop.run_watch(settings, opened.without_slices(), least, footage, sliced=opened, at_once=chosen.at_once)

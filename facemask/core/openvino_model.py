@@ -1,6 +1,9 @@
 """Convert a SavedModel to OpenVINO's format, and compile the result for the processor."""
 
+import contextlib
 import re
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,22 @@ from facemask.core.errors import UserError
 
 FILE = "model.xml"
 """The network's file; its weights are in `model.bin` beside it."""
+
+_REQUESTS = ContextVar("requests", default=1)
+
+
+@contextlib.contextmanager
+def sharing_cores(requests: int) -> Iterator[None]:
+    """Networks that are compiled in the block compute so many requests at once, each on its share of the cores.
+
+    A single request takes longer than on all cores, and all of them together less: the threads of one request wait for
+    each other after each layer.
+    """
+    token = _REQUESTS.set(requests)
+    try:
+        yield
+    finally:
+        _REQUESTS.reset(token)
 
 
 def write_openvino(saved_model: Path, folder: Path) -> None:
@@ -44,7 +63,7 @@ def read_network(folder: Path) -> Any:
 
 
 def compile_openvino(folder: Path, in_bf16: bool, again: str) -> Any:
-    """Load the network of a folder as OpenVINO's `CompiledModel`, optimised for the latency of a single request.
+    """Load the network of a folder as OpenVINO's `CompiledModel`; see `compile_network`.
 
     Args:
         folder: The folder that holds `FILE`.
@@ -69,7 +88,7 @@ def compile_openvino(folder: Path, in_bf16: bool, again: str) -> Any:
 
 
 def compile_network(network: Any, in_bf16: bool) -> Any:
-    """Compile a network for the processor, optimised for the latency of a single request.
+    """Compile a network for the processor, for the latency of a single request; or as `sharing_cores` says.
 
     OpenVINO uses all cores on which the process may run, according to their kind. It does not know every container's
     limit, so this function passes it on.
@@ -84,6 +103,10 @@ def compile_network(network: Any, in_bf16: bool) -> Any:
     import openvino as ov
 
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if hardware.usable_cores() < hardware.available_cores():
+    requests = _REQUESTS.get()
+    if requests > 1 or hardware.usable_cores() < hardware.available_cores():
         options["INFERENCE_NUM_THREADS"] = hardware.usable_cores()
+    if requests > 1:
+        # Pinned, a request of one network and one of another could wait for the same core while another is free.
+        options |= {"NUM_STREAMS": requests, "ENABLE_CPU_PINNING": False}
     return ov.Core().compile_model(network, "CPU", options)

@@ -8,7 +8,7 @@ from typing import Any
 from facemask.classifier import exported_classifier, face_classifier
 from facemask.classifier.exported_classifier import ExportedClassifier
 from facemask.classifier.face_classifier import resolve_classifier_runtime
-from facemask.core import downloads, exported_model
+from facemask.core import downloads, exported_model, hardware, openvino_model
 from facemask.core.errors import UserError
 from facemask.core.files import sha256
 from facemask.core.label_map import LabelMap
@@ -27,6 +27,10 @@ from facemask.ready.shipped_detector import ShippedDetector, ShippedForm
 
 NAMES = ("ssd", "two_stage", "rescored", "fused")
 """What DETECTOR= takes."""
+
+AT_ONCE = 2
+"""Frames of a video or of cameras that are detected at the same time: one is decoded, reduced and tracked while the
+network computes the other. Each takes half of the cores."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,18 @@ class ChosenDetector:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     training_pictures: tuple[int, ...] = ()
 
-    def open(self) -> OpenedDetector:
-        """Load it, ready for use."""
-        return OpenedDetector(self.load(), self.thresholds)
+    @property
+    def at_once(self) -> int:
+        """How many frames threads should detect in at the same time: `AT_ONCE`, but 1 on one core, and with other
+        runtimes than OpenVINO, which use all cores for each.
+        """
+        shares = all(runtime == "openvino" for runtime, _ in self.networks)
+        return min(AT_ONCE, hardware.usable_cores()) if shares else 1
+
+    def open(self, at_once: int = 1) -> OpenedDetector:
+        """Load it, ready for use by so many threads at the same time, each on its share of the cores."""
+        with openvino_model.sharing_cores(at_once):
+            return OpenedDetector(self.load(), self.thresholds)
 
     def parse_thresholds(self, text: str, reports: Path) -> tuple[float, ...]:
         """The threshold of each class that THRESHOLD= means for this detector; see `score_thresholds.parse_thresholds`.

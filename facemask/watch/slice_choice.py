@@ -13,7 +13,7 @@ from facemask.watch.watch_config import Camera
 
 
 class SlicedCameras:
-    """Detects in the region of each camera's frames, in slices or as a whole. One thread calls it.
+    """Detects in the region of each camera's frames, in slices or as a whole. Several threads may call it.
 
     With `slices: auto`, a camera is detected in slices if the time of a frame, multiplied by the number of cameras,
     leaves `LEAST_RATE` or more (see `SliceTrial`).
@@ -26,12 +26,15 @@ class SlicedCameras:
         cameras: Sequence[Camera],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.perf_counter,
+        at_once: int = 1,
     ) -> None:
-        """Detect with `sliced` where slices pay, and else with `whole`; `say` takes the choice, a line for people."""
+        """Detect with `sliced` where slices pay, and else with `whole`; `say` takes the choice, a line for people. That
+        many frames are detected at the same time: `at_once`.
+        """
         self._say = say
         self._cameras = {camera.name: camera for camera in cameras}
         self._detectors: dict[str, Detector] = {
-            camera.name: SliceTrial(whole, sliced, partial(self._choose, camera.name), clock)
+            camera.name: SliceTrial(whole, sliced, partial(self._choose, camera.name), clock, at_once)
             if camera.slices == "auto"
             else (sliced if camera.slices else whole)
             for camera in cameras

@@ -26,6 +26,7 @@ from facemask.watch.actions.event_receiver import EventReceiver
 from facemask.watch.camera_feeds import CameraFeeds, open_feeds, rates_text
 from facemask.watch.camera_scene import CameraScene, people_of
 from facemask.watch.delivery import delivering
+from facemask.watch.detected_frames import DetectedFrame, detect_frames
 from facemask.watch.outbox import Outbox
 from facemask.watch.slice_choice import SlicedCameras
 from facemask.watch.visit_statistics import VisitStatistics, delete_statistics_before
@@ -66,7 +67,7 @@ class _Unstored:
 
 
 class Watch:
-    """One watch: its cameras' scenes and rules, and what goes into the database. One thread calls it."""
+    """One watch: its cameras' scenes and rules, and what goes into the database. One thread calls it, but `detect`."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class Watch:
         outbox: Outbox,
         say: Callable[[str], None],
         sliced: Detector | None = None,
+        at_once: int = 1,
     ) -> None:
         """Watch as `config` says.
 
@@ -86,9 +88,10 @@ class Watch:
             outbox: Takes the events, and its database the statistics.
             say: Takes lines for people.
             sliced: The same detector, which tiles large frames; None if there is none.
+            at_once: The number of threads that call `detect` at the same time.
         """
         self._config, self._outbox, self._say = config, outbox, say
-        self._detection = SlicedCameras(detector, sliced or detector, config.cameras, say)
+        self._detection = SlicedCameras(detector, sliced or detector, config.cameras, say, at_once=at_once)
         self._classes = detector.label_map.names
         self._cameras = {camera.name: camera for camera in config.cameras}
         self._tracking = {name: Tracking(detector.label_map, list(thresholds)) for name in self._cameras}
@@ -102,10 +105,13 @@ class Watch:
         self._troubles: set[str] = set()
         self._people: dict[str, tuple[float, dict[str, int]]] = {}
 
-    def look(self, name: str, frame: Frame, at: float) -> int:
-        """Look at a camera's frame, of a time in seconds since 1970. Returns the number of events."""
+    def detect(self, name: str, frame: Frame) -> sv.Detections:
+        """Find the faces in a camera's frame."""
+        return self._detection.detect(name, frame.image)
+
+    def look(self, name: str, frame: Frame, at: float, detected: sv.Detections) -> int:
+        """Take a camera's next frame, of a time in seconds since 1970, with its faces. Returns the number of events."""
         height, width = frame.image.shape[:2]
-        detected = self._detection.detect(name, frame.image)
         tracked = self._tracking[name].update(detected, frame.time).all
         scene = self._scenes[name].update(people_of(tracked, width, height), frame.time)
         self._statistics.update(name, scene, at)
@@ -271,6 +277,7 @@ def run_watch(
     say: Callable[[str], None] | None = None,
     halted: Callable[[], bool] = lambda: False,
     sliced: Detector | None = None,
+    at_once: int = 1,
 ) -> None:
     """Watch until Ctrl-C or SIGTERM, or until all video files have ended.
 
@@ -283,6 +290,7 @@ def run_watch(
         say: Takes lines for people; None prints them on stderr.
         halted: Ends the watch, besides signals.
         sliced: See `Watch`.
+        at_once: The number of frames that are detected at the same time.
 
     Raises:
         UserError: Another watch uses the database, a video file cannot be read, or an action cannot be opened.
@@ -304,10 +312,12 @@ def run_watch(
             receivers = open_receivers(config, detector.label_map.names)
         _tell_waiting(outbox, receivers, say)
         wake = stack.enter_context(delivering(receivers, config.database, say))
-        watch = Watch(config, detector, thresholds, outbox, say, sliced)
+        watch = Watch(config, detector, thresholds, outbox, say, sliced, at_once)
         feeds = stack.enter_context(open_feeds(footage, say, asked))
         stack.callback(stopped.set)
-        _loop(watch, feeds, footage, receivers, wake, asked, say, detector.label_map.names)
+        coming = detect_frames(feeds, watch.detect, at_once, asked)
+        stack.enter_context(contextlib.closing(coming))  # type: ignore[type-var]
+        _loop(watch, feeds, coming, footage, receivers, wake, say, detector.label_map.names)
         watch.close(time.time())
         wake()
         if not asked():  # all files have ended: nobody waits for this process to stop
@@ -319,22 +329,20 @@ def run_watch(
 def _loop(
     watch: Watch,
     feeds: CameraFeeds,
+    coming: Iterator[DetectedFrame | None],
     footage: Mapping[str, Footage],
     receivers: Mapping[str, EventReceiver],
     wake: Callable[[], None],
-    asked: Callable[[], bool],
     say: Callable[[str], None],
     classes: Sequence[str],
 ) -> None:
     started = time.time()
     tick = _Ticks()
-    while not asked() and not feeds.ended:
-        taken = feeds.take(0.2)
-        if taken is not None:
-            name, frame = taken
+    for one in coming:
+        if one is not None and one.found is not None:
             # A file is read faster or slower than it was filmed: its events have the times of its frames.
-            at = time.time() if footage[name].live else started + frame.time
-            if watch.look(name, frame, at):
+            at = one.taken if footage[one.name].live else started + one.frame.time
+            if watch.look(one.name, one.frame, at, one.found):
                 wake()
         now = time.monotonic()
         if (tick.due("store", RETRY_EVERY, now) and watch.unstored) or tick.due("save", SAVE_EVERY, now):

@@ -15,6 +15,7 @@ from made_shipped import THRESHOLDS, write_shipped
 from PIL import Image
 
 import facemask
+from facemask.core import hardware
 from facemask.core.errors import UserError
 from facemask.data.perceptual_hash import perceptual_hash
 from facemask.detect.detector_choice import (
@@ -63,6 +64,23 @@ def test_it_is_taken_where_nobody_named_a_run_and_nothing_is_exported(shipped: P
         choose_detector(dataclasses.replace(unnamed, run_was_named=True))
     with pytest.raises(UserError, match="make export RUN=default"):
         choose_detector(dataclasses.replace(unnamed, shipped=tmp_path))  # without one, all is as ever
+
+
+def test_frames_that_are_detected_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector, _ = chosen(DetectorChoice(Path("none"), run="ready-fast"))
+    alone, shared = detector.open(), detector.open(2)
+    networks = [opened.raw.faces.finder.compiled for opened in (alone, shared)]  # type: ignore[attr-defined]
+    assert [network.get_property("NUM_STREAMS") for network in networks] == [1, 2]
+    assert networks[1].get_property("INFERENCE_NUM_THREADS") == hardware.usable_cores()
+    assert networks[1].get_property("ENABLE_CPU_PINNING") is False
+    [expected], [found] = alone.detect([LEARNED]), shared.detect([LEARNED])
+    np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-4)
+
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 8)
+    assert detector.at_once == 2
+    assert dataclasses.replace(detector, networks=(("onnx", "fp32"),)).at_once == 1
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 1)
+    assert detector.at_once == 1
 
 
 def test_a_folder_of_its_name_without_a_model_is_not_taken_for_one(

@@ -27,10 +27,14 @@ class Timed(PaintedFaces):
         return [sv.Detections.empty() for _ in images]
 
 
-def calls_of_ten_frames(seconds: float, *cameras: Camera, frame: np.ndarray = FRAME) -> tuple[int, int, list[str]]:
+def calls_of_ten_frames(
+    seconds: float, *cameras: Camera, frame: np.ndarray = FRAME, at_once: int = 1
+) -> tuple[int, int, list[str]]:
     """The calls of the whole and of the sliced detector, and what was printed, after ten frames of the first camera."""
     whole, sliced, said = Timed(0.02), Timed(seconds), list[str]()
-    detection = SlicedCameras(whole, sliced, cameras, said.append, clock=lambda: whole.now + sliced.now)
+    detection = SlicedCameras(
+        whole, sliced, cameras, said.append, clock=lambda: whole.now + sliced.now, at_once=at_once
+    )
     for _ in range(10):
         detection.detect(cameras[0].name, frame)
     return whole.calls, sliced.calls, said
@@ -49,6 +53,12 @@ def test_slices_are_chosen_where_they_leave_time_for_all_cameras() -> None:
     assert (whole, sliced) == (10, 3)
     assert said.startswith("door: detects in the frame as a whole, 0.02 s a frame; looking for small faces too takes")
     assert "takes 0.15 s, which leaves 2 cameras less than 5 frames a second (slices: true does it)" in said
+
+
+def test_frames_that_are_detected_at_the_same_time_share_it() -> None:
+    whole, sliced, [said] = calls_of_ten_frames(0.15, DOOR, YARD, at_once=2)
+    assert (whole, sliced) == (3, 10) and "0.07 s a frame instead of 0.01 s" in said
+    assert calls_of_ten_frames(0.25, DOOR, YARD, at_once=2)[:2] == (10, 3)
 
 
 @pytest.mark.parametrize(("slices", "calls"), [(True, (0, 10, [])), (False, (10, 0, []))])

@@ -83,7 +83,8 @@ def painted_detector() -> SimpleNamespace:
     return SimpleNamespace(
         name="painted",
         label_map=PaintedFaces.label_map,
-        open=lambda: SimpleNamespace(without_slices=PaintedFaces),
+        at_once=2,
+        open=lambda at_once: SimpleNamespace(without_slices=PaintedFaces),
         parse_thresholds=lambda text, reports: thresholds,
     )
 

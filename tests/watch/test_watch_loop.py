@@ -68,11 +68,15 @@ def config(folder: Path, *rules: Rule, cameras: tuple[Camera, ...] = (DOOR,), **
     return WatchConfig(cameras, rules, database=folder / "watch.sqlite3", **options)
 
 
-def watch(settings: WatchConfig, *sources: Footage, halted: Callable[[], bool] = lambda: False) -> Kept:
+def watch(
+    settings: WatchConfig, *sources: Footage, halted: Callable[[], bool] = lambda: False, at_once: int = 1
+) -> Kept:
     """Run a watch to the end of its footage; what it printed is `said` of the result."""
     kept = Kept()
     by_name = {camera.name: source for camera, source in zip(settings.cameras, sources, strict=True)}
-    watch_loop.run_watch(settings, PaintedFaces(), [0.5, 0.5], by_name, {"json": kept}, lambda words: None, halted)
+    watch_loop.run_watch(
+        settings, PaintedFaces(), [0.5, 0.5], by_name, {"json": kept}, lambda words: None, halted, at_once=at_once
+    )
     return kept
 
 
@@ -176,7 +180,8 @@ def test_a_full_disk_is_said_once_and_no_event_is_lost(tmp_path: Path) -> None:
             outbox.add(f"filler {i}", 1.0, "{}", [])
     watched = watch_loop.Watch(settings, PaintedFaces(), [0.5, 0.5], outbox, said.append)
     for number in range(60):
-        watched.look("door", Frame(brief_visitors(number), number, number / 2), 1000.0 + number / 2)
+        frame = Frame(brief_visitors(number), number, number / 2)
+        watched.look("door", frame, 1000.0 + number / 2, watched.detect("door", frame))
         if number == 30:
             watched.save()
     assert watched.unstored == 10
@@ -288,6 +293,19 @@ def test_of_a_file_every_frame_is_taken() -> None:
     assert numbers == list(range(50))
 
 
+def test_frames_that_are_detected_at_the_same_time_make_the_same_events(tmp_path: Path) -> None:
+    cameras = DOOR, Camera("yard", Text("1"))
+    made = []
+    for at_once in (1, 3):
+        settings = config(tmp_path / str(at_once), STAY, cameras=cameras)
+        kept = watch(
+            settings, footage(visitors, 120), footage(lambda number: visitors(number + 13), 90), at_once=at_once
+        )
+        events = [(one["camera"], one["track"], one["seconds"], one["box"], one["people"]) for one in kept.events]
+        made.append((sorted(events, key=str), sorted(statistics_of(settings))))
+    assert made[0] == made[1] and len(made[0][0]) == 5
+
+
 def test_a_camera_that_goes_away_is_tried_again_while_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,7 +365,8 @@ def test_people_are_shown_and_nobody_is_there_when_the_camera_is_gone(
 ) -> None:
     watched = watch_loop.Watch(config(tmp_path), PaintedFaces(), [0.5, 0.5], Outbox(tmp_path / "db"), print)
     for number in range(5):
-        watched.look("door", Frame(painted(("with_mask", 0.5, 0.5)), number, number / 10), 0.0)
+        frame = Frame(painted(("with_mask", 0.5, 0.5)), number, number / 10)
+        watched.look("door", frame, 0.0, watched.detect("door", frame))
     assert watched.people() == {"door": {"with_mask": 1, "without_mask": 0}}
     monkeypatch.setattr(watch_loop, "STALE", 0.0)
     assert watched.people() == {"door": {"with_mask": 0, "without_mask": 0}}
