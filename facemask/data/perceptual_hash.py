@@ -1,7 +1,5 @@
 """A perceptual hash of a picture, and the groups of pictures that look alike by it."""
 
-import functools
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,7 +30,9 @@ def look_alikes(hashes: Sequence[int], distance: int = MAX_DISTANCE) -> list[lis
     """Find the groups of hashes of which each differs from some other in at most `distance` bits.
 
     Two hashes that differ in d bits agree wholly in one of d + 1 pieces (the pigeonhole principle). So only those that
-    share a piece are compared, and the time grows little faster than the number of hashes.
+    share a piece are compared. A piece's bits are spread over the hash, because neighbouring bits are often equal: in
+    pictures with a black margin, a piece of neighbours would be the same in all. What was found near another is not
+    compared with the rest again, so the time grows with the number of hashes in footage too, where all are alike.
 
     Args:
         hashes: Of `HASH_BITS` bits each.
@@ -56,18 +56,23 @@ def look_alikes(hashes: Sequence[int], distance: int = MAX_DISTANCE) -> list[lis
     first: dict[int, int] = {}
     for index, value in enumerate(hashes):
         parent[index] = first.setdefault(value, index)
-    edges = [HASH_BITS * piece // (distance + 1) for piece in range(distance + 2)]
-    for low, high in itertools.pairwise(edges):
-        piece = functools.partial(_bits, hashes, low, high)
-        for _, sharing in itertools.groupby(sorted(first.values(), key=piece), key=piece):
-            for one, other in itertools.combinations(list(sharing), 2):
-                if (hashes[one] ^ hashes[other]).bit_count() <= distance:
-                    parent[find(other)] = find(one)
+    for piece in range(distance + 1):
+        mask = sum(1 << bit for bit in range(piece, HASH_BITS, distance + 1))
+        sharing: dict[int, list[int]] = {}
+        for value, index in first.items():
+            sharing.setdefault(value & mask, []).append(index)
+        for left in sharing.values():
+            while left:
+                waiting = [left.pop()]
+                while waiting:
+                    one = waiting.pop()
+                    near = {other for other in left if (hashes[one] ^ hashes[other]).bit_count() <= distance}
+                    if near:
+                        left = [other for other in left if other not in near]
+                        waiting += near
+                    for other in near:
+                        parent[find(other)] = find(one)
     groups: dict[int, list[int]] = {}
     for index in range(len(hashes)):
         groups.setdefault(find(index), []).append(index)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def _bits(hashes: Sequence[int], low: int, high: int, index: int) -> int:
-    return hashes[index] >> low & (1 << high - low) - 1
