@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -14,14 +15,26 @@ import psutil
 ROOT = Path(__file__).parents[1]
 
 
-def measure(command: list[str]) -> tuple[float, int]:
-    """Run a command in the project's folder. If it fails, print its output and end this process too.
+@dataclass(frozen=True)
+class Cost:
+    """What a command and the processes that it started took.
 
-    Returns:
-        Its seconds, and the peak memory in bytes of the command and the processes that it started: the largest sampled
-        sum of their resident sizes (RSS, which counts shared pages once for each process).
+    Attributes:
+        seconds: From its start to its end.
+        cpu_seconds: Processor time of all processes, in user mode and in the system. Of a process that the
+            command started, the last quarter of a second at most is missing.
+        memory: Peak memory in bytes: the largest sampled sum of their resident sizes (RSS, which counts shared pages
+            once for each process), or the largest resident size of the command itself, if that is more.
     """
-    peak, done = 0, threading.Event()
+
+    seconds: float
+    cpu_seconds: float
+    memory: int
+
+
+def measure(command: list[str]) -> Cost:
+    """Run a command in the project's folder. If it fails, print its output and end this process too."""
+    peak, spent, done = 0, dict[int, float](), threading.Event()
     begin = time.monotonic()
     with (
         tempfile.TemporaryFile() as said,
@@ -33,14 +46,17 @@ def measure(command: list[str]) -> tuple[float, int]:
             root = psutil.Process(process.pid)
             while not done.wait(0.25):
                 try:
-                    peak = max(peak, sum(one.memory_info().rss for one in [root, *root.children(recursive=True)]))
+                    processes = [root, *root.children(recursive=True)]
+                    spent.update((one.pid, sum(one.cpu_times()[:2])) for one in processes)
+                    peak = max(peak, sum(one.memory_info().rss for one in processes))
                 except psutil.Error:
                     continue  # a process has ended meanwhile
 
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            code = process.wait()
+            _, status, used = os.wait4(process.pid, 0)
+            code = process.returncode = os.waitstatus_to_exitcode(status)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -51,4 +67,7 @@ def measure(command: list[str]) -> tuple[float, int]:
         if code:
             said.seek(0)
             sys.exit(f"{said.read().decode(errors='replace')}\n{' '.join(command)} ended with code {code}")
-    return seconds, peak
+    spent[process.pid] = used.ru_utime + used.ru_stime
+    # Between two samples it may have been more. macOS counts ru_maxrss in bytes, Linux in KiB.
+    largest = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Cost(seconds, sum(spent.values()), max(peak, largest))

@@ -58,8 +58,9 @@ def main(
             }
             ways["reference"] = [sys.executable, "-m", "benchmarks.records", "reference", str(images), f"{out}.record"]
             for name, command in ways.items():
-                seconds, memory = measure(command)
-                table.add_row(f"{count:,}", name, f"{seconds:.1f}", f"{count / seconds:,.0f}", f"{memory / 2**20:,.0f}")
+                cost = measure(command)
+                rate, memory = count / cost.seconds, cost.memory / 2**20
+                table.add_row(f"{count:,}", name, f"{cost.seconds:.1f}", f"{rate:,.0f}", f"{memory:,.0f}")
     Console().print(table)
 
 
