@@ -79,8 +79,11 @@ class ClassifierSamples:
 def draw_images(images: int, draws: int = DEFAULT_DRAWS, seed: int = 0) -> np.ndarray:
     """Draw images with replacement: (1 + draws, images) int, how often each counts. The first row counts each once."""
     random = np.random.default_rng(seed)
-    counts = random.multinomial(images, np.full(images, 1 / images), size=draws)
-    return np.concatenate([np.ones((1, images), int), counts])
+    counts = np.ones((1 + draws, images), np.int32)
+    share = np.full(images, 1 / images)
+    for row in counts[1:]:  # one at a time: all at once would be 64 bits wide
+        row[:] = random.multinomial(images, share)
+    return counts
 
 
 def bootstrap_ap(matches: Sequence[Matches], counts: np.ndarray) -> BootstrapSamples:
@@ -133,25 +136,25 @@ def _average_precision(matches: Matches, counts: np.ndarray) -> np.ndarray:
     has its local maxima at hits. COCO's interpolated precision is therefore the running maximum, from the right, of the
     precision at the hits.
     """
-    boxes = counts @ matches.truths  # (draws,)
     found = np.full((len(counts), len(matches.ious)), np.nan)
-    found[boxes > 0] = 0.0
-    for level, (hits, ignored) in enumerate(zip(matches.hits, matches.ignored, strict=True)):
-        places = np.flatnonzero(hits)
-        if places.size == 0:
+    hits = [np.flatnonzero(level) for level in matches.hits]
+    seen_until = max((int(places[-1]) + 1 for places in hits if places.size), default=0)  # nothing later matters
+    images = matches.images[:seen_until]
+    left_out = [np.flatnonzero(level[:seen_until]) for level in matches.ignored]
+    left_out_before = [np.searchsorted(out, places) for out, places in zip(left_out, hits, strict=True)]
+    for row, count in zip(found, counts, strict=True):
+        boxes = int(count @ matches.truths)
+        if boxes == 0:
             continue
-        # Nothing after the last hit matters.
-        images, counted = matches.images[: places[-1] + 1], ~ignored[: places[-1] + 1]
-        for index, count in enumerate(counts):
-            if boxes[index] == 0:
-                continue
-            weights = count[images]
+        weights = count[images]
+        seen_by = np.cumsum(weights)
+        for level, (places, out, before) in enumerate(zip(hits, left_out, left_out_before, strict=True)):
             hit = np.cumsum(weights[places])
-            seen = np.cumsum(weights * counted)[places]
+            seen = seen_by[places] - np.append(0, np.cumsum(weights[out]))[before]
             # np.spacing(1), as pycocotools has it, stands in for 0 / 0 before the first image that counts.
             precision = np.maximum.accumulate((hit / (seen + np.spacing(1)))[::-1])[::-1]
-            reached = np.searchsorted(hit / boxes[index], RECALL_POINTS, side="left")
-            found[index, level] = precision[reached[reached < len(precision)]].sum() / len(RECALL_POINTS)
+            reached = np.searchsorted(hit / boxes, RECALL_POINTS, side="left")
+            row[level] = precision[reached[reached < len(precision)]].sum() / len(RECALL_POINTS)
     return found
 
 

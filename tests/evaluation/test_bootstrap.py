@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from made_detections import CLASSES, found, street, truth
@@ -47,6 +49,14 @@ def test_draws_are_drawn_with_replacement_and_by_seed():
     assert counts[1:].std() > 0.8  # the multinomial's is about 1
     assert (counts == bootstrap.draw_images(30, draws=200, seed=7)).all()
     assert (counts != bootstrap.draw_images(30, draws=200, seed=8)).any()
+
+
+def test_a_draw_takes_four_bytes_an_image():
+    tracemalloc.start()
+    counts = bootstrap.draw_images(2000, draws=400)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * counts.size
 
 
 def test_two_images_are_not_progress_but_twenty_are():
