@@ -15,7 +15,8 @@ The protocol, everywhere in this package:
 
 import contextlib
 import io
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ MAX_DETECTIONS = 100
 
 SIZES = ("all", "small", "medium", "large")
 """COCO's sizes by the area of the ground-truth box in pixels: small to 32^2, medium to 96^2, large above."""
+
+_CHUNK = 250
+"""Images that pycocotools matches at once. What it keeps of an image is some 80 KB with 100 detections."""
 
 
 @dataclass(frozen=True)
@@ -167,46 +171,202 @@ def match_detections(
     max_detections: int = MAX_DETECTIONS,
 ) -> tuple[Matches, ...]:
     """The matches that `evaluate_detections` counts, one `Matches` for each class. Raises ValueError as it does."""
-    return matches_from_cocoeval(run_cocoeval(truths, detections, label_map, max_detections), label_map)
+    return run_cocoeval(truths, detections, label_map, max_detections).matches
+
+
+@dataclass(frozen=True)
+class CocoRun:
+    """What pycocotools found, from which `metrics_from_cocoeval` reads the metrics.
+
+    Attributes:
+        precision: (T, R, K, A) interpolated precision at each IoU, recall point, class and size; -1 without ground
+            truth.
+        recall: (T, K, A) recall; -1 without ground truth.
+        matches: The matches of each class, over all sizes.
+        areas: (n,) pixels, of the ground-truth boxes without the difficult ones.
+        class_ids: (n,) their classes.
+        area_ranges: (A, 2) the smallest and the largest area of each size.
+        images: Number of images.
+        difficult: Number of difficult boxes.
+        max_detections: Detections that counted per class and image.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    matches: tuple[Matches, ...]
+    areas: np.ndarray
+    class_ids: np.ndarray
+    area_ranges: np.ndarray
+    images: int
+    difficult: int
+    max_detections: int
 
 
 def run_cocoeval(
     truths: Sequence[GroundTruth], detections: Sequence["sv.Detections"], label_map: LabelMap, max_detections: int
-) -> "COCOeval":
-    """Match with pycocotools. `metrics_from_cocoeval` and `matches_from_cocoeval` read the result."""
-    from pycocotools.coco import COCO
+) -> CocoRun:
+    """Match and accumulate with pycocotools. Raises ValueError as `evaluate_detections` does.
+
+    pycocotools keeps some twenty objects for each image and class. So it matches a few hundred images at a time, and
+    the matches of those are joined and kept as bits: it sees them as if they were one large image.
+    """
+    if len(truths) != len(detections):
+        raise ValueError(f"ground truth of {len(truths)} images, detections on {len(detections)}")
+    _check_image_ids(truths)
+    # pycocotools' own order, in which detections of the same score are ranked.
+    order = sorted(range(len(truths)), key=lambda index: truths[index].image_id)
+    classes = range(len(label_map))
+    joined: list[list[list[_JoinedImages]]] = [[[] for _ in SIZES] for _ in classes]
+    boxes = [np.zeros(len(truths), int) for _ in classes]
+    areas, class_ids, difficult = array("d"), array("q"), 0
+    params = _cocoeval(max_detections).params
+    for start in range(0, len(order), _CHUNK):
+        chunk = order[start : start + _CHUNK]
+        run = _match_chunk([truths[i] for i in chunk], [detections[i] for i in chunk], label_map, max_detections)
+        for annotation in run.cocoGt.dataset["annotations"]:
+            if annotation["iscrowd"]:
+                difficult += 1
+            else:
+                areas.append(annotation["area"])
+                class_ids.append(annotation["category_id"])
+        # evalImgs runs over classes, then sizes, then images by id; size 0 is "all".
+        for number in classes:
+            for size in range(len(SIZES)):
+                first = (number * len(SIZES) + size) * len(chunk)
+                found = list(zip(chunk, run.evalImgs[first : first + len(chunk)], strict=True))
+                parts = [(place, part) for place, part in found if part is not None]
+                if parts:
+                    joined[number][size].append(_join(parts))
+                for place, part in parts if size == 0 else ():
+                    boxes[number][place] = int(np.count_nonzero(np.asarray(part["gtIgnore"]) == 0))
+    ious = np.asarray(params.iouThrs)
+    precision = np.empty((len(ious), len(params.recThrs), len(label_map), len(SIZES)))
+    recall = np.empty((len(ious), len(label_map), len(SIZES)))
+    for number, of_sizes in enumerate(joined):
+        precision[:, :, number], recall[:, number] = _accumulate(of_sizes, max_detections)
+    return CocoRun(
+        precision=precision,
+        recall=recall,
+        matches=tuple(
+            _matches(name, ious, of_sizes[0], truth_count)
+            for name, of_sizes, truth_count in zip(label_map.names, joined, boxes, strict=True)
+        ),
+        areas=np.array(areas),
+        class_ids=np.array(class_ids),
+        area_ranges=np.asarray(params.areaRng),
+        images=len(truths),
+        difficult=difficult,
+        max_detections=max_detections,
+    )
+
+
+@dataclass(frozen=True)
+class _JoinedImages:
+    """What pycocotools keeps of some images, for one class and one size; the matrices as bits along T.
+
+    Attributes:
+        scores: (D,) scores, image after image.
+        images: (D,) the index of each detection's image.
+        hits: (T / 8, D) uint8: the detection matched a ground-truth box.
+        ignored: (T / 8, D) uint8: the detection does not count.
+        truth_ignored: (G,) whether a ground-truth box does not count.
+    """
+
+    scores: np.ndarray
+    images: np.ndarray
+    hits: np.ndarray
+    ignored: np.ndarray
+    truth_ignored: np.ndarray
+
+    def as_coco(self, levels: int) -> dict[str, np.ndarray]:
+        """One image as `COCOeval.accumulate` reads it."""
+        return {
+            "dtScores": self.scores,
+            "dtMatches": np.unpackbits(self.hits, axis=0, count=levels),
+            "dtIgnore": np.unpackbits(self.ignored, axis=0, count=levels),
+            "gtIgnore": self.truth_ignored,
+        }
+
+
+def _join(parts: Sequence[tuple[int, dict[str, Any]]]) -> _JoinedImages:
+    """Join the entries of pycocotools' `evalImgs`, each with the index of its image."""
+    return _JoinedImages(
+        scores=np.concatenate([np.asarray(part["dtScores"], float) for _, part in parts]),
+        images=np.concatenate([np.full(len(part["dtScores"]), place, np.int32) for place, part in parts]),
+        hits=np.packbits(np.concatenate([part["dtMatches"] > 0 for _, part in parts], axis=1), axis=0),
+        ignored=np.packbits(np.concatenate([part["dtIgnore"] > 0 for _, part in parts], axis=1), axis=0),
+        truth_ignored=np.concatenate([np.asarray(part["gtIgnore"], bool) for _, part in parts]),
+    )
+
+
+def _cocoeval(max_detections: int) -> "COCOeval":
     from pycocotools.cocoeval import COCOeval
 
-    dataset = ground_truth_to_coco(truths, label_map)
-    results = detections_to_coco(truths, detections, label_map)
-    for number, result in enumerate(results, start=1):
-        width, height = result["bbox"][2:]
-        result.update(id=number, area=width * height, iscrowd=0)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        truth_index, result_index = COCO(), COCO()
-        truth_index.dataset = dataset
-        # Not loadRes(), which fails where there are no results at all.
-        result_index.dataset = dataset | {"annotations": results}
-        truth_index.createIndex()
-        result_index.createIndex()
-        run = COCOeval(truth_index, result_index, "bbox")
-        run.params.maxDets = [max_detections]
-        run.evaluate()
-        run.accumulate()
+    run = COCOeval(iouType="bbox")
+    run.params.maxDets = [max_detections]
     return run
 
 
-def metrics_from_cocoeval(run: "COCOeval", label_map: LabelMap) -> CocoMetrics:
+def _match_chunk(
+    truths: Sequence[GroundTruth], detections: Sequence["sv.Detections"], label_map: LabelMap, max_detections: int
+) -> "COCOeval":
+    from pycocotools.coco import COCO
+
+    dataset = ground_truth_to_coco(truths, label_map)
+    results = list(detections_to_coco(truths, detections, label_map))
+    for number, result in enumerate(results, start=1):
+        width, height = result["bbox"][2:]
+        result.update(id=number, area=width * height, iscrowd=0)
+    run = _cocoeval(max_detections)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        run.cocoGt, run.cocoDt = COCO(), COCO()
+        run.cocoGt.dataset = dataset
+        # Not loadRes(), which fails where there are no results at all.
+        run.cocoDt.dataset = dataset | {"annotations": results}
+        run.cocoGt.createIndex()
+        run.cocoDt.createIndex()
+        run.params.imgIds = [image["id"] for image in dataset["images"]]
+        run.params.catIds = [category["id"] for category in dataset["categories"]]
+        run.evaluate()
+    return run
+
+
+def _accumulate(of_sizes: Sequence[Sequence[_JoinedImages]], max_detections: int) -> tuple[np.ndarray, np.ndarray]:
+    """The interpolated precision (T, R, A) and the recall (T, A) of one class, by pycocotools."""
+    most = max((len(one.scores) for one in of_sizes[0]), default=0)
+    # The limit held for each image when it was matched; a joined image has more detections.
+    run = _cocoeval(max(most, max_detections))
+    run.params.catIds, run.params.imgIds = [1], list(range(len(of_sizes[0])))
+    run._paramsEval = run.params  # as evaluate() leaves it
+    levels = len(run.params.iouThrs)
+    run.evalImgs = [one.as_coco(levels) for joined in of_sizes for one in joined]
+    with contextlib.redirect_stdout(io.StringIO()):
+        run.accumulate()
+    return run.eval["precision"][:, :, 0, :, 0], run.eval["recall"][:, 0, :, 0]
+
+
+def _matches(name: str, ious: np.ndarray, joined: Sequence[_JoinedImages], truths: np.ndarray) -> Matches:
+    scores = np.concatenate([one.scores for one in joined] or [np.zeros(0)])
+    images = np.concatenate([one.images for one in joined] or [np.zeros(0, np.int32)])
+    order = np.argsort(-scores, kind="mergesort")  # pycocotools' own order: ties by image id
+
+    def unpacked(parts: list[np.ndarray]) -> np.ndarray:
+        bits = np.concatenate(parts or [np.zeros((-(-len(ious) // 8), 0), np.uint8)], axis=1)[:, order]
+        return np.unpackbits(bits, axis=0, count=len(ious)).view(bool)
+
+    hits, ignored = unpacked([one.hits for one in joined]), unpacked([one.ignored for one in joined])
+    return Matches(name, ious, scores[order], images[order], hits & ~ignored, ignored, truths)
+
+
+def metrics_from_cocoeval(run: CocoRun, label_map: LabelMap) -> CocoMetrics:
     """The metrics of a finished run of pycocotools."""
-    precision = run.eval["precision"][..., 0]  # (IoU, recall point, class, size)
-    recall = run.eval["recall"][..., 0]  # (IoU, class, size)
-    annotations = run.cocoGt.dataset["annotations"]
-    counted = [annotation for annotation in annotations if not annotation["iscrowd"]]
+    precision, recall = run.precision, run.recall
     every = slice(None)
 
     def in_size(size: int, class_id: int | None = None) -> int:
-        low, high = run.params.areaRng[size]
-        return sum(low <= a["area"] <= high and class_id in (None, a["category_id"]) for a in counted)
+        low, high = run.area_ranges[size]
+        inside = (low <= run.areas) & (run.areas <= high)
+        return int(np.count_nonzero(inside if class_id is None else inside & (run.class_ids == class_id)))
 
     def by_size(classes: Any, class_id: int | None = None) -> tuple[CocoSizeMetrics, ...]:
         return tuple(
@@ -227,10 +387,10 @@ def metrics_from_cocoeval(run: "COCOeval", label_map: LabelMap) -> CocoMetrics:
         map75=_mean(precision[5, :, :, 0]),
         recall=_mean(recall[:, :, 0]),
         recall50=_mean(recall[0, :, 0]),
-        images=len(run.params.imgIds),
-        boxes=len(counted),
-        difficult=len(annotations) - len(counted),
-        max_detections=run.params.maxDets[0],
+        images=run.images,
+        boxes=len(run.areas),
+        difficult=run.difficult,
+        max_detections=run.max_detections,
         classes=tuple(
             CocoClassMetrics(
                 name=name,
@@ -248,41 +408,13 @@ def metrics_from_cocoeval(run: "COCOeval", label_map: LabelMap) -> CocoMetrics:
     )
 
 
-def matches_from_cocoeval(run: "COCOeval", label_map: LabelMap) -> tuple[Matches, ...]:
-    """The matches of a finished run of pycocotools, over all sizes, one for each class."""
-    ids = [image["id"] for image in run.cocoGt.dataset["images"]]
-    place = {image_id: index for index, image_id in enumerate(ids)}
-    images, sizes = len(ids), len(SIZES)
-    ious = np.asarray(run.params.iouThrs)
-    found = []
-    for index, name in enumerate(label_map.names):
-        # evalImgs runs over classes, then sizes, then images by id; size 0 is "all".
-        start = index * sizes * images
-        parts = [part for part in run.evalImgs[start : start + images] if part is not None]
-        truths = np.zeros(images, int)
-        for part in parts:
-            truths[place[part["image_id"]]] = int(np.count_nonzero(np.asarray(part["gtIgnore"]) == 0))
-        scores = np.concatenate([np.asarray(part["dtScores"], float) for part in parts] or [np.zeros(0)])
-        order = np.argsort(-scores, kind="mergesort")  # pycocotools' own order: ties by image id
-        where = [np.full(len(part["dtScores"]), place[part["image_id"]]) for part in parts]
-        hits = [np.asarray(part["dtMatches"]) > 0 for part in parts]
-        ignored = [np.asarray(part["dtIgnore"]) > 0 for part in parts]
-        nothing = np.zeros((len(ious), 0), bool)
-        hit = np.concatenate(hits or [nothing], axis=1)[:, order]
-        ignore = np.concatenate(ignored or [nothing], axis=1)[:, order]
-        place_of = np.concatenate([*where, np.zeros(0, int)])[order]
-        found.append(Matches(name, ious, scores[order], place_of, hit & ~ignore, ignore, truths))
-    return tuple(found)
-
-
 def ground_truth_to_coco(truths: Sequence[GroundTruth], label_map: LabelMap) -> dict[str, Any]:
     """Ground truth as a COCO data set (`images`, `annotations`, `categories`), ready for JSON.
 
     Raises:
         ValueError: An image id occurs twice, or a class id is not in the label map.
     """
-    if len({truth.image_id for truth in truths}) != len(truths):
-        raise ValueError("image ids are not unique")
+    _check_image_ids(truths)
     annotations: list[dict[str, Any]] = []
     for truth in truths:
         _check_ids(truth.class_ids, label_map, truth.name)
@@ -315,13 +447,12 @@ def ground_truth_to_coco(truths: Sequence[GroundTruth], label_map: LabelMap) -> 
 
 def detections_to_coco(
     truths: Sequence[GroundTruth], detections: Iterable["sv.Detections"], label_map: LabelMap
-) -> list[dict[str, Any]]:
-    """Detections in COCO's result format: `image_id`, `category_id`, `bbox` (x, y, width, height), `score`.
+) -> Iterator[dict[str, Any]]:
+    """Yield the detections in COCO's result format: `image_id`, `category_id`, `bbox` (x, y, width, height), `score`.
 
     Raises:
         ValueError: The numbers of ground truths and detections differ, or a class id is not in the label map.
     """
-    results = []
     for truth, found in zip(truths, detections, strict=True):
         if len(found) == 0:
             continue
@@ -329,25 +460,22 @@ def detections_to_coco(
             raise ValueError(f"{truth.name}: detections without class_id or confidence")
         _check_ids(found.class_id, label_map, truth.name)
         for box, class_id, score in zip(found.xyxy, found.class_id, found.confidence, strict=True):
-            results.append(
-                {
-                    "image_id": int(truth.image_id),
-                    "category_id": int(class_id),
-                    "bbox": _bbox(box),
-                    "score": float(str(np.float32(score))),  # the shortest decimal that is this float32
-                }
-            )
-    return results
+            yield {
+                "image_id": int(truth.image_id),
+                "category_id": int(class_id),
+                "bbox": _bbox(box),
+                "score": float(str(np.float32(score))),  # the shortest decimal that is this float32
+            }
 
 
 def evaluation_from_coco(
-    dataset: dict[str, Any], results: list[dict[str, Any]]
+    dataset: dict[str, Any], results: Iterable[dict[str, Any]]
 ) -> tuple[list[GroundTruth], list["sv.Detections"], LabelMap]:
     """Read back what `ground_truth_to_coco` and `detections_to_coco` made. The metrics of the result are the same.
 
     Args:
         dataset: A COCO data set.
-        results: Detections in COCO's result format.
+        results: Detections in COCO's result format. They are read once, and none is kept as it is.
 
     Returns:
         The ground truth of each image, its detections in the same order, and the label map.
@@ -362,11 +490,8 @@ def evaluation_from_coco(
         raise ValueError("category ids do not run from 1")
     label_map = LabelMap(tuple(category["name"] for category in categories))
     boxes: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in dataset["images"]}
-    found: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in dataset["images"]}
     for annotation in dataset["annotations"]:
         boxes[annotation["image_id"]].append(annotation)
-    for result in results:
-        found[result["image_id"]].append(result)
     truths = [
         GroundTruth(
             image_id=image["id"],
@@ -379,19 +504,21 @@ def evaluation_from_coco(
         )
         for image in dataset["images"]
     ]
-    names = np.array(["", *label_map.names])
+    place = {image["id"]: index for index, image in enumerate(dataset["images"])}
+    values = array("d")
+    for result in results:
+        left, top, width, height = result["bbox"]
+        corners = left, top, left + width, top + height
+        values.extend((place[result["image_id"]], result["category_id"], *corners, result["score"]))
+    rows = np.array(values).reshape(-1, 7)
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
     detections = []
-    for image in dataset["images"]:
-        ids = np.array([result["category_id"] for result in found[image["id"]]], int)
+    for image, own in zip(
+        dataset["images"], np.split(rows, np.searchsorted(rows[:, 0], range(1, len(place)))), strict=True
+    ):
+        ids = own[:, 1].astype(int)
         _check_ids(ids, label_map, image["file_name"])
-        detections.append(
-            sv.Detections(
-                xyxy=_xyxy(found[image["id"]]),
-                confidence=np.array([result["score"] for result in found[image["id"]]], float),
-                class_id=ids,
-                data={"class_name": names[ids]},
-            )
-        )
+        detections.append(sv.Detections(xyxy=own[:, 2:6], confidence=own[:, 6], class_id=ids))
     return truths, detections, label_map
 
 
@@ -404,6 +531,11 @@ def _xyxy(items: list[dict[str, Any]]) -> np.ndarray:
     boxes = np.array([item["bbox"] for item in items], float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
+
+
+def _check_image_ids(truths: Sequence[GroundTruth]) -> None:
+    if len({truth.image_id for truth in truths}) != len(truths):
+        raise ValueError("image ids are not unique")
 
 
 def _check_ids(ids: np.ndarray, label_map: LabelMap, name: str) -> None:

@@ -13,7 +13,7 @@ separately. Pictures, pages and videos show one box per face, as `one_box` in me
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,7 @@ def compute_metrics(
         max_detections: Detections that count per class and image in COCO's metrics.
     """
     run = coco.run_cocoeval(truths, detections, label_map, max_detections)
-    matches = coco.matches_from_cocoeval(run, label_map)
+    matches = run.matches
     best = tuple(thresholds.best_operating_point(one) for one in matches)
     if min_scores is None:
         min_scores = [DEFAULT_THRESHOLD if one is None else one.threshold for one in best]
@@ -169,12 +169,12 @@ def write_evaluation(
     """
     truth_path, predictions_path = folder / TRUTH_FILE, folder / PREDICTIONS_FILE
     write_json(truth_path, coco.ground_truth_to_coco(measured.truths, label_map))
-    results = coco.detections_to_coco(measured.truths, measured.detections, label_map)
-    with replacing_file(
-        predictions_path
-    ) as beside:  # one detection a line: as JSON, as greppable, and a third of the size
-        lines = ",\n".join(json.dumps(result) for result in results)
-        beside.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    with replacing_file(predictions_path) as beside, beside.open("w", encoding="utf-8") as file:
+        # One detection a line: it is JSON, a third of the size, and `_read_predictions` needs one line at a time.
+        file.write("[\n")
+        for number, detection in enumerate(coco.detections_to_coco(measured.truths, measured.detections, label_map)):
+            file.write((",\n" if number else "") + json.dumps(detection))
+        file.write("\n]\n")
     metrics = {
         "format": FORMAT,
         "classes": list(label_map.names),
@@ -232,16 +232,25 @@ def read_evaluation(folder: Path) -> SavedEvaluation:
     absent = f"{folder}: no evaluation in it. Run `make eval RUN={folder.name}` first."
     again = f"Run `make eval RUN={folder.name}` again."
     with json_files.reading_json(folder / METRICS, FORMAT, step="eval", absent=absent, again=again) as metrics:
-        contents = []
         for name in (TRUTH_FILE, PREDICTIONS_FILE):
             path = folder / name
             if not path.is_file():
                 raise UserError(f"{path}: no such file. {again}")
             if sha256(path) != metrics["files"][name]:
                 raise UserError(f"{path}: not the file that {METRICS} in the same folder was computed from. {again}")
-            contents.append(json.loads(path.read_text(encoding="utf-8")))
-        truths, detections, label_map = coco.evaluation_from_coco(*contents)
+        truth = json.loads((folder / TRUTH_FILE).read_text(encoding="utf-8"))
+        predictions = _read_predictions(folder / PREDICTIONS_FILE)
+        truths, detections, label_map = coco.evaluation_from_coco(truth, predictions)
     return SavedEvaluation(folder, metrics, tuple(truths), tuple(detections), label_map)
+
+
+def _read_predictions(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the detections of a file that `write_evaluation` wrote. As a whole they would take gigabytes."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            text = line.strip("[],\n")
+            if text:
+                yield json.loads(text)
 
 
 def chosen_thresholds(metrics: dict[str, Any]) -> tuple[float, ...]:

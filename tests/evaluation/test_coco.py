@@ -1,6 +1,8 @@
 """Detections whose score is known: every figure here is worked out in the comment beside it."""
 
+import dataclasses
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -135,7 +137,7 @@ def test_image_order_does_not_matter():
 def test_files_give_the_same_figures():
     truths, detections = street(30)
     dataset = json.loads(json.dumps(coco.ground_truth_to_coco(truths, CLASSES)))
-    results = json.loads(json.dumps(coco.detections_to_coco(truths, detections, CLASSES)))
+    results = json.loads(json.dumps(list(coco.detections_to_coco(truths, detections, CLASSES))))
     assert coco.evaluate_detections(*coco.evaluation_from_coco(dataset, results)) == coco.evaluate_detections(
         truths, detections, CLASSES
     )
@@ -147,7 +149,7 @@ def test_files_give_the_same_figures():
         ([truth(1), truth(1)], [found(), found()], "not unique"),
         ([truth(1)], [found((0.5, 4, 0, 0, 1, 1), label_map=coco.LabelMap(("a", "b", "c", "d")))], "class id 4"),
         ([truth(1, (7, 0, 0, 1, 1))], [found()], "class id 7"),
-        ([truth(1)], [], "shorter"),
+        ([truth(1)], [], "detections on 0"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(truths, detections, message):
@@ -219,3 +221,53 @@ def test_boxes_are_counted():
     assert figures.boxes == sum(len(t.boxes) for t in truths) == sum(one.boxes for one in figures.classes)
     assert figures.boxes == sum(size.boxes for size in figures.sizes)
     assert np.isfinite([figures.map, figures.map50]).all()
+
+
+def crowded(images, boxes=60):
+    """So many detections an image as an SSD reports."""
+    random = np.random.default_rng(images)
+    truths = [truth(i, (1, 10, 10, 60, 60), (2, 100, 10, 160, 60)) for i in range(1, images + 1)]
+    corners = random.uniform(0, 400, (images, boxes, 2))
+    seen = [
+        found(*((random.random(), k % 3 + 1, x, y, x + 50, y + 50) for k, (x, y) in enumerate(of_image)))
+        for of_image in corners
+    ]
+    return truths, seen
+
+
+def peak_of(function, *arguments):
+    tracemalloc.start()
+    function(*arguments)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_the_images_matched_at_once_change_nothing(monkeypatch):
+    truths, detections = street(40, seed=5)
+    truths[0] = truth(1, (1, 10, 10, 90, 90, True), (1, 200, 200, 290, 290))
+    truths[3], truths[30] = truths[30], truths[3]
+    detections[3], detections[30] = detections[30], detections[3]
+    for one in detections:
+        one.confidence = one.confidence.round(1)  # many of the same score
+    runs = []
+    for images in (1000, 7):
+        monkeypatch.setattr(coco, "_CHUNK", images)
+        runs.append(coco.run_cocoeval(truths, detections, CLASSES, max_detections=3))
+    assert coco.metrics_from_cocoeval(runs[0], CLASSES) == coco.metrics_from_cocoeval(runs[1], CLASSES)
+    for one, other in zip(runs[0].matches, runs[1].matches, strict=True):
+        for field in dataclasses.fields(one):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), field.name)
+
+
+def test_an_image_takes_some_kilobytes_while_it_is_matched(monkeypatch):
+    monkeypatch.setattr(coco, "_CHUNK", 10)
+    few, many = (peak_of(coco.match_detections, *crowded(images), CLASSES) for images in (20, 60))
+    assert (many - few) / 40 < 20_000  # pycocotools' own objects: 90,000
+
+
+def test_a_detection_that_is_read_takes_bytes_and_no_objects():
+    truths, detections = crowded(40)
+    dataset = coco.ground_truth_to_coco(truths, CLASSES)
+    written = coco.detections_to_coco(truths, detections, CLASSES)
+    assert peak_of(coco.evaluation_from_coco, dataset, written) / (40 * 60) < 350  # as a dict with a list: 570

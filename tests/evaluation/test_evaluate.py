@@ -1,5 +1,6 @@
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,17 @@ def test_pycocotools_comes_to_the_same_figures_from_the_files_alone(tmp_path):
     assert run.stats[:3] == pytest.approx(
         [scores.coco_metrics.map, scores.coco_metrics.map50, scores.coco_metrics.map75]
     )
+
+
+def test_predictions_are_in_memory_one_at_a_time(tmp_path):
+    path = tmp_path / "predictions.json"
+    line = json.dumps({"image_id": 1, "category_id": 2, "bbox": [1.0, 2.0, 3.0, 4.0], "score": 0.5})
+    path.write_text("[\n" + ",\n".join([line] * 5000) + "\n]\n")
+    tracemalloc.start()
+    read = sum(one == json.loads(line) for one in evaluate._read_predictions(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (read, peak < 100_000) == (5000, True)
 
 
 def test_supervision_reads_the_truth(tmp_path):

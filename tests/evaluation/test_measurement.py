@@ -64,3 +64,10 @@ def test_images_are_not_kept(clock):
 def test_no_pictures(clock):
     with pytest.raises(ValueError):
         measure_detector(Counting(clock), [])
+
+
+def test_names_of_classes_are_not_kept(painted):
+    images = [(np.full((90, 120, 3), (255, 0, 0), np.uint8), truth(image_id)) for image_id in (1, 2)]
+    measured = measure_detector(painted, images)
+    assert [len(one) for one in measured.detections] == [1, 1]
+    assert not any(one.data for one in measured.detections)
