@@ -39,6 +39,7 @@ tensorboard: venv
 curves: venv
 runs: venv
 export: venv $(addprefix venv-,$(sort $(filter onnx tflite int8,$(format-names))))
+faces: venv-onnx
 classifier: venv
 infer: venv
 serve: venv-serve
@@ -51,7 +52,7 @@ eval: venv
 report: venv
 compare: venv
 folds: venv
-crossval: venv
+crossval: venv $(if $(call value-given,FACES_OPTIONS),venv-onnx)
 
 ##@ Develop
 test: lint ## Run lint, and the tests that take minutes at most. [TESTS=tests/data]

@@ -16,13 +16,14 @@ MAY_IMPORT = {
     "detect": {"core", "data", "classifier", "ready"},
     "media": {"core", "data", "classifier", "detect"},
     "evaluation": {"core", "data", "classifier", "detect"},
+    "face_training": {"core", "data", "classifier", "detect", "evaluation"},
     "export": {"core", "data", "classifier", "detect", "evaluation", "ready"},
     "labelling": {"core", "data", "classifier", "detect", "media", "evaluation"},
     "watch": {"core", "data", "classifier", "detect", "media"},
     "serving": {"core", "data", "classifier", "detect", "media", "evaluation", "watch"},
     "cli": {
         *("core", "ready", "data", "tfod", "classifier", "detect", "media", "evaluation", "export", "labelling"),
-        *("serving", "watch"),
+        *("serving", "watch", "face_training"),
     },
 }
 """For each room, the rooms below it. There are no circles, because no room is below itself."""

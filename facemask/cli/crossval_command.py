@@ -22,6 +22,13 @@ def main(
     train_options: Annotated[str, typer.Option(help='Variables of make train: "STEPS=1500 BATCH=8".')] = "",
     export_options: Annotated[str, typer.Option(help="Variables of make export.")] = "",
     classifier_options: Annotated[str, typer.Option(help="Variables of make classifier.")] = "",
+    faces_options: Annotated[
+        str,
+        typer.Option(
+            help="Variables of make faces: two_stage and fused then train a face detector in each fold too, such as "
+            '"STEPS=400". Empty: the published one.'
+        ),
+    ] = "",
     eval_options: Annotated[str, typer.Option(help='Variables of make eval: "FACES=yunet RUNTIME=openvino".')] = "",
     reuse: Annotated[
         str,
@@ -57,8 +64,9 @@ def main(
     from facemask.detect.score_thresholds import parse_thresholds
     from facemask.evaluation import cross_validation
 
-    texts = {"train": train_options, "export": export_options, "classifier": classifier_options, "eval": eval_options}
-    given = {step: _parse_options(step, text) for step, text in texts.items()}
+    texts = {"train": train_options, "export": export_options, "classifier": classifier_options}
+    texts |= {"faces": faces_options, "eval": eval_options}
+    given = {step: _parse_options(step, text) for step, text in texts.items() if text}
     cross_validation.parse_plan(system, given)
     name = name or f"crossval-{system}"
     folder, report = run_folder(crossval, name), run_folder(reports, name)
@@ -68,7 +76,7 @@ def main(
         for step, theirs in cross_validation.options_of_reused(other, folds).items():
             if given.get(step):
                 raise UserError(f"{step.upper()}_OPTIONS: REUSE={other.name} brings them. Leave one of the two out.")
-            if step in cross_validation.STEPS_OF[system]:
+            if step in cross_validation.STEPS_OF[system] or (step == "faces" and system in cross_validation.USE_FACES):
                 given[step] = theirs
     plan = cross_validation.parse_plan(system, given)
     min_scores = None if threshold == "best" else parse_thresholds(threshold, LabelMap(folds.classes))

@@ -55,9 +55,16 @@ def main(
     about = {name: value for name, value in chosen.model.items() if name != "exported"}  # a path of this machine
     parts = Path(chosen.model["exported"])
     if "faces" in about:
-        [yunet] = face_finder.face_finder_files("yunet", None)
-        size = int(about["faces"]["size"])
-        write = partial(browser_networks.write_two_stage_networks, read_exported_classifier(parts), yunet, size)
+        faces = about["faces"]
+        own = parts.parent / next(iter(faces["files"])) if parts.parent == shipped_detector.FOLDER else None
+        [yunet] = face_finder.face_finder_files("yunet", own)
+        write = partial(
+            browser_networks.write_two_stage_networks,
+            read_exported_classifier(parts),
+            yunet,
+            int(faces["size"]),
+            faces["alignment"],
+        )
     elif parts == shipped_detector.FOLDER / shipped_detector.DETECTOR:
         raise UserError(f"RUN={run}: has no checkpoint, from which a page is made. Take RUN=ready-fast.")
     else:

@@ -11,16 +11,18 @@ from facemask.cli import options
 
 
 def main(
-    run: Annotated[str, typer.Option(help="Name of the exported detector.")] = "ready",
-    classifier: Annotated[str, typer.Option(help="Name of the exported classifier.")] = "classifier",
+    run: Annotated[str, typer.Option(help="Name of the exported detector. Empty: it stays.")] = "",
+    classifier: Annotated[str, typer.Option(help="Name of the exported classifier. Empty: it stays.")] = "",
+    faces: Annotated[str, typer.Option(help="Name of the exported face detector. Empty: it stays.")] = "",
     report: Annotated[
-        str, typer.Option(help="Name of the report of RUN=ready: what it is, its thresholds and its figures.")
-    ] = "crossval-two_stage",
-    fast_report: Annotated[str, typer.Option(help="Name of the report of RUN=ready-fast.")] = "crossval-fast",
-    ssd_report: Annotated[str, typer.Option(help="Name of the report of RUN=ready-ssd.")] = "crossval-ssd",
-    yunet: Annotated[Path, typer.Option(help="YuNet's network.")] = Path(
-        "workspace/pretrained/face_detection_yunet_2023mar.onnx"
-    ),
+        str,
+        typer.Option(
+            help="Name of the report of RUN=ready: what it is, its thresholds and its figures. Empty: they stay."
+        ),
+    ] = "",
+    fast_report: Annotated[str, typer.Option(help="Name of the report of RUN=ready-fast. Empty: it stays.")] = "",
+    ssd_report: Annotated[str, typer.Option(help="Name of the report of RUN=ready-ssd. Empty: it stays.")] = "",
+    yunet: Annotated[Path | None, typer.Option(help="YuNet's network as it was published. Default: it stays.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. Default: facemask/ready.", show_default=False)
     ] = None,
@@ -28,26 +30,31 @@ def main(
     exported: options.Exported = options.EXPORTED,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """Write facemask/ready/ from an exported detector, a classifier and their reports."""
+    """Write facemask/ready/ from an exported detector, a classifier, a face detector and their reports."""
+    given = dict(locals())
     from PIL import Image
 
     from facemask.classifier import classifier_network, exported_classifier
     from facemask.core import exported_model
+    from facemask.core.errors import UserError
     from facemask.core.provenance import made_by
     from facemask.core.run_names import run_folder
     from facemask.data import ground_truth
     from facemask.data.perceptual_hash import perceptual_hash
     from facemask.evaluation import evaluate, evaluated_pictures
     from facemask.export import ready_folder
+    from facemask.face_training.face_export import NETWORK
     from facemask.ready import shipped_detector
     from facemask.tfod import compact_checkpoint, saved_model_export
 
     folder = out or shipped_detector.FOLDER
-    detector_folder, classifier_folder = run_folder(exported, run), run_folder(exported, classifier)
-    detector = exported_model.read_exported_model(detector_folder)
-    second = exported_classifier.read_exported_classifier(classifier_folder)
+    detector = exported_model.read_exported_model(run_folder(exported, run)) if run else None
+    second = exported_classifier.read_exported_classifier(run_folder(exported, classifier)) if classifier else None
+    network = run_folder(exported, faces) / NETWORK if faces else None
+    if network is not None and not network.is_file():
+        raise UserError(f"{network}: no such file. `make faces RUN={faces}` writes it.")
     forms = dict(zip(shipped_detector.FORMS, (report, fast_report, ssd_report), strict=True))
-    evaluations = {form: evaluate.read_evaluation(run_folder(reports, name)) for form, name in forms.items()}
+    evaluations = {form: evaluate.read_evaluation(run_folder(reports, name)) for form, name in forms.items() if name}
     print("reading the training pictures", flush=True)
     hashes, compared = [], []
     for number, (image, _) in enumerate(ground_truth.read_records(annotations, "train")):
@@ -55,28 +62,43 @@ def main(
         if number % 32 == 0:
             compared.append(image)
     with tempfile.TemporaryDirectory() as scratch:
-        weights = {part: Path(scratch) / f"{part}.npz" for part in ("detector", "classifier")}
-        compact_checkpoint.write_compact_checkpoint(
-            saved_model_export.checkpoint_of(detector),
-            weights["detector"],
-            {"model": detector.model, "size": detector.width, "classes": list(detector.label_map.names)},
-            kernels_in_8_bits=False,
-        )
-        compact_checkpoint.write_compact_checkpoint(
-            classifier_network.write_checkpoint(second, Path(scratch) / "classifier"),
-            weights["classifier"],
-            {"backbone": second.backbone, "size": second.size, "classes": list(second.label_map.names)},
-            kernels_in_8_bits=True,
-        )
-        best = evaluations[shipped_detector.FORMS[0]]
-        held_out = evaluated_pictures.read_pictures(
-            evaluated_pictures.source_from_json(best.metrics["source"]), best.label_map
+        weights = {}
+        if detector is not None:
+            weights["detector"] = Path(scratch) / "detector.npz"
+            compact_checkpoint.write_compact_checkpoint(
+                saved_model_export.checkpoint_of(detector),
+                weights["detector"],
+                {"model": detector.model, "size": detector.width, "classes": list(detector.label_map.names)},
+                kernels_in_8_bits=False,
+            )
+        if second is not None:
+            weights["classifier"] = Path(scratch) / "classifier.npz"
+            compact_checkpoint.write_compact_checkpoint(
+                classifier_network.write_checkpoint(second, Path(scratch) / "classifier"),
+                weights["classifier"],
+                {"backbone": second.backbone, "size": second.size, "classes": list(second.label_map.names)},
+                kernels_in_8_bits=True,
+            )
+        best = evaluations.get(shipped_detector.FORMS[0])
+        held_out = (
+            evaluated_pictures.read_pictures(
+                evaluated_pictures.source_from_json(best.metrics["source"]), best.label_map
+            )
+            if best
+            else ()
         )
         sources = ready_folder.Sources(
-            detector_folder, classifier_folder, yunet, evaluations, held_out, hashes, weights
+            detector.folder if detector else None,
+            second.folder if second else None,
+            yunet,
+            network,
+            evaluations,
+            held_out,
+            hashes,
+            weights,
         )
         made = made_by(
-            "ready", run=run, classifier=classifier, report=report, fast_report=fast_report, ssd_report=ssd_report
+            "ready", **{name: value for name, value in given.items() if value and not isinstance(value, Path)}
         )
         written = ready_folder.write_ready(sources, folder, compared, made)
     value = json.loads(written.read_text(encoding="utf-8"))

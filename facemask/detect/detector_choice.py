@@ -239,7 +239,7 @@ def _parts_of(choice: DetectorChoice, shipped: ShippedDetector, form: ShippedFor
         run_was_named=True,
         detector=form.detector,
         faces=form.faces,
-        faces_model=shipped.folder / shipped_detector.YUNET if form.faces == "yunet" else None,
+        faces_model=shipped.folder / form.faces_file if form.faces == "yunet" else None,
         faces_size=form.faces_size,
         classifier=shipped_detector.CLASSIFIER,
         # The figures of the model card are those of float32, so it is what nobody has to ask for.
@@ -315,8 +315,10 @@ def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None])
         networks = _resolve_classifier(choice, classifier)
     else:
         networks = resolve_classifier_runtime(classifier, choice.runtime, choice.precision)
-    alignment = classifier.alignments.get(choice.faces)
     files = face_finder.face_finder_files(choice.faces, choice.faces_model, choice.pretrained, report=report)
+    # The alignment was learned with the published network. One that `make faces` trained draws the labels' boxes.
+    published = choice.faces_model is None or face_finder.is_published(choice.faces, files[0])
+    alignment = classifier.alignments.get(choice.faces) if published else None
     size = choice.faces_size or face_finder.KINDS[choice.faces].size
 
     def load() -> RawDetector:

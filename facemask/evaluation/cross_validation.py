@@ -4,7 +4,7 @@
         crossval.json            the `Plan`, the digest of the folds, and the provenance
         fold0.json ...           the finished steps of each fold
         fold0-answers.json ...   SYSTEM=classifier: the probabilities of each held-out face
-        models/ exported/        the runs: fold0 (the detector), fold0-classifier, ...
+        models/ exported/        the runs: fold0 (the detector), fold0-classifier, fold0-faces, ...
         reports/fold0/ ...       the evaluation of each fold's held-out pictures
 
 A finished step is not repeated, and an interrupted step resumes as it does outside a cross-validation. The same command
@@ -41,10 +41,13 @@ FORMAT = 1
 NAME = "crossval.json"
 CLASSIFIER_REPORT = "classifier.json"
 
+FACES_NETWORK = "yunet.onnx"
+"""The file of an exported face detector; see `facemask.face_training.face_export`."""
+
 CLASSIFIER_SYSTEM = "classifier"
 """The system without a detector. It is measured on the labelled boxes."""
 
-_DETECTOR, _CLASSIFIER = ("train", "export"), ("classifier",)
+_DETECTOR, _CLASSIFIER, _FACES = ("train", "export"), ("classifier",), ("faces",)
 STEPS_OF = {
     "ssd": (*_DETECTOR, "eval"),
     CLASSIFIER_SYSTEM: (*_CLASSIFIER, "answers"),
@@ -54,10 +57,13 @@ STEPS_OF = {
 }
 """The steps of each fold, by system. All but "answers" are commands. A system's name is a DETECTOR of `make eval`."""
 
+USE_FACES = ("two_stage", "fused")
+"""The systems in which each fold trains a face detector too (`make faces`), if options for that step are given."""
+
 RESERVED_OPTIONS = frozenset(
     (
         *("run", "annotations", "models", "exported", "reports", "report", "fresh", "split", "images", "dataset"),
-        *("detector", "classifier", "threshold", "voc"),
+        *("detector", "classifier", "faces_model", "threshold", "voc"),
     )
 )
 """Options of the steps that a user cannot pass on, because crossval sets them."""
@@ -85,6 +91,8 @@ class Plan:
     def steps(self) -> tuple[str, ...]:
         """The steps of each fold, in order."""
         steps = STEPS_OF[self.system]
+        if "faces" in self.options and self.system in USE_FACES:
+            steps = (*_FACES, *steps)
         if self.system == "two_stage" and self.options.get("eval", {}).get("faces") == "ssd":
             return (*_DETECTOR, *steps)
         return steps
@@ -122,7 +130,9 @@ def parse_plan(system: str, options: Mapping[str, Mapping[str, str]]) -> Plan:
     """
     if system not in STEPS_OF:
         raise UserError(f"SYSTEM={system}: must be one of {', '.join(STEPS_OF)}.")
-    plan = Plan(system, {step: dict(sorted(given.items())) for step, given in options.items() if given})
+    plan = Plan(
+        system, {step: dict(sorted(given.items())) for step, given in options.items() if given or step == "faces"}
+    )
     for step, given in plan.options.items():
         if step not in plan.steps:
             raise UserError(f"{step}: SYSTEM={system} has no such step; its steps are {', '.join(plan.steps)}.")
@@ -194,7 +204,10 @@ def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str
     annotations = {"annotations": str(folds.records_folder(fold))}
     models, exported = {"models": str(folder / "models")}, {"exported": str(folder / "exported")}
     reports = {"reports": str(folder / "reports")}
+    faces_run = _faces_run(fold)
+    faces_model = {"faces_model": str(folder / "exported" / faces_run / FACES_NETWORK)} if "faces" in plan.steps else {}
     own = {
+        "faces": {"run": faces_run, **annotations, **models, **exported},
         "train": {"run": detector_run, **annotations, **models},
         "export": {"run": detector_run, **annotations, **models, **exported},
         "classifier": {"run": classifier_run, **annotations, **models, **exported, **reports},
@@ -204,6 +217,7 @@ def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str
             "detector": plan.system,
             "report": f"fold{fold}",
             "split": "test",
+            **faces_model,
             **annotations,
             **exported,
             **reports,
@@ -490,14 +504,15 @@ def options_of_reused(folder: Path, folds: Folds) -> dict[str, dict[str, str]]:
             raise UserError(f"{folder}: was made on other folds than those of {folds.annotations}. Run it again.")
         options: dict[str, dict[str, str]] = value["options"]
         steps = Plan(value["system"], options).steps
-        return {step: dict(options.get(step, {})) for step in steps if step in (*_DETECTOR, *_CLASSIFIER)}
+        return {step: dict(options.get(step, {})) for step in steps if step in (*_DETECTOR, *_CLASSIFIER, *_FACES)}
 
 
 def _reuse_runs(folder: Path, other: Path, folds: Folds, plan: Plan, fold: int, done: list[str]) -> list[str]:
     """Link the exported models of another cross-validation's fold. Returns the steps that are then finished."""
     progress = other / f"fold{fold}.json"
     theirs = _finished_steps(progress)
-    for steps, run in ((_DETECTOR, f"fold{fold}"), (_CLASSIFIER, _classifier_run(fold))):
+    runs = ((_DETECTOR, f"fold{fold}"), (_CLASSIFIER, _classifier_run(fold)), (_FACES, _faces_run(fold)))
+    for steps, run in runs:
         if not set(steps) <= {*plan.steps} & {*theirs} or set(steps) & {*done}:
             continue
         exported = folder / "exported" / run
@@ -529,6 +544,10 @@ def _finished_steps(path: Path) -> list[str]:
 
 def _classifier_run(fold: int) -> str:
     return f"fold{fold}-classifier"
+
+
+def _faces_run(fold: int) -> str:
+    return f"fold{fold}-faces"
 
 
 def _answers_path(folder: Path, fold: int) -> Path:

@@ -31,13 +31,16 @@ FACES, CLASSIFIER = "faces.onnx", "classifier.onnx"
 """The files that `write_two_stage_networks` writes."""
 
 
-def write_two_stage_networks(model: ExportedClassifier, yunet_file: Path, size: int, folder: Path) -> dict[str, Any]:
+def write_two_stage_networks(
+    model: ExportedClassifier, yunet_file: Path, size: int, alignment: Mapping[str, Any] | None, folder: Path
+) -> dict[str, Any]:
     """Write both networks.
 
     Args:
         model: The exported classifier.
         yunet_file: YuNet's network.
         size: The longer side in pixels to which pictures are scaled for YuNet.
+        alignment: The `BoxAlignment` of YuNet's boxes as JSON values, or None.
         folder: The folder in which to write `FACES` and `CLASSIFIER`.
 
     Returns:
@@ -49,10 +52,10 @@ def write_two_stage_networks(model: ExportedClassifier, yunet_file: Path, size: 
     """
     write_face_network(yunet_file, folder / FACES)
     write_classifier_network(model, folder / CLASSIFIER)
-    return two_stage_settings(model, size)
+    return two_stage_settings(model, size, alignment)
 
 
-def two_stage_settings(model: ExportedClassifier, size: int) -> dict[str, Any]:
+def two_stage_settings(model: ExportedClassifier, size: int, alignment: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the page has to know, as JSON values.
 
     Returns:
@@ -67,7 +70,7 @@ def two_stage_settings(model: ExportedClassifier, size: int) -> dict[str, Any]:
         "strides": yunet.STRIDES,
         "leastScore": yunet.MIN_SCORE,
         "sameFace": SAME_FACE,
-        "alignment": model.alignments.get("yunet"),
+        "alignment": None if alignment is None else dict(alignment),
     }
     classifier = {"network": CLASSIFIER, "size": model.size, "margin": model.margin}
     return {"kind": "two_stage", "faces": faces, "classifier": classifier}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from facemask.classifier import exported_classifier, face_classifier
-from facemask.core import exported_model, openvino_model
+from facemask.core import exported_model, json_files, openvino_model
 from facemask.core.errors import UserError
 from facemask.core.exported_model import ExportedModel
 from facemask.core.files import replacing_folder, sha256, write_bytes, write_json
@@ -45,23 +45,25 @@ SAME_PROBABILITY = 0.01
 
 @dataclass(frozen=True)
 class Sources:
-    """The sources of the shipped detector.
+    """The sources of the shipped detector. What is None or missing stays as the folder has it.
 
     Attributes:
         detector: The folder of the exported detector.
         classifier: The folder of the exported classifier.
-        yunet: YuNet's network.
+        yunet: YuNet's network as it was published.
+        faces: YuNet's network as `make faces` trained it.
         evaluations: For each form, by its name, the evaluation of its recipe on pictures that were held out:
             of a cross-validation, or of one fold.
-        held_out: The pictures of the first of `evaluations`, uint8 arrays of shape (height, width, 3), RGB, with their
+        held_out: The pictures of the first form's evaluation, uint8 arrays of shape (height, width, 3), RGB, with their
             ground truth, in any order.
-        training_pictures: The perceptual hashes of the pictures that both were trained on.
+        training_pictures: The perceptual hashes of the pictures that all were trained on.
         training_weights: The files of the weights to train on, by part; see `facemask.tfod.compact_checkpoint`.
     """
 
-    detector: Path
-    classifier: Path
-    yunet: Path
+    detector: Path | None
+    classifier: Path | None
+    yunet: Path | None
+    faces: Path | None
     evaluations: Mapping[str, SavedEvaluation]
     held_out: Iterable[tuple[np.ndarray, GroundTruth]]
     training_pictures: Sequence[int]
@@ -81,31 +83,52 @@ def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], 
         The path of `ready.json`.
 
     Raises:
-        UserError: A part is missing, the parts do not fit each other, half precision changes the boxes, or the files
-            are too large.
+        UserError: A part is missing, the parts do not fit each other, half precision changes the boxes, the files are
+            too large, or a part that stays was trained on other pictures.
     """
+    before = _read_before(folder)
+    packed = base64.b64encode(shipped_detector.pack_hashes(list(sources.training_pictures))).decode()
+    parts_stay = None in (sources.detector, sources.classifier, sources.faces)
+    if before and parts_stay and before["training_pictures"] != packed:
+        raise UserError(f"{folder}: was trained on other pictures. Name all of RUN, CLASSIFIER and FACES.")
     results = {name: _at_thresholds(saved) for name, saved in sources.evaluations.items()}
-    forms = {name: _form(saved, *results[name]) for name, saved in sources.evaluations.items()}
-    detector = exported_model.read_exported_model(sources.detector)
-    classifier = exported_classifier.read_exported_classifier(sources.classifier)
+    made_forms = {name: _form(saved, *results[name]) for name, saved in sources.evaluations.items()}
+    known = {**before.get("forms", {}), **made_forms}
+    forms = {name: known[name] for name in shipped_detector.FORMS if name in known}
+    if set(forms) != set(shipped_detector.FORMS):
+        raise UserError(f"{folder}: has no figures of {', '.join(set(shipped_detector.FORMS) - set(forms))} yet.")
+    detector = exported_model.read_exported_model(sources.detector or folder / shipped_detector.DETECTOR)
+    classifier = exported_classifier.read_exported_classifier(
+        sources.classifier or folder / shipped_detector.CLASSIFIER
+    )
     for name, saved in sources.evaluations.items():
         if not detector.label_map == classifier.label_map == saved.label_map:
             raise UserError(
                 f"{saved.folder}: has other classes than {detector.folder} or {classifier.folder} ({name})."
             )
-    first, saved = next(iter(sources.evaluations.items()))
-    gallery = report_pages.mistake_gallery(saved, results[first][1], sources.held_out, MISTAKES_SHOWN)
-    sheet = mistake_sheet.draw_mistake_sheet(gallery)
-    _write_detector(detector, folder / shipped_detector.DETECTOR, pictures)
-    _write_classifier(classifier, folder / shipped_detector.CLASSIFIER)
-    _copy_yunet(sources.yunet, folder / shipped_detector.YUNET)
-    training = {}
+    sheet = None
+    if (first := shipped_detector.FORMS[0]) in sources.evaluations:
+        saved = sources.evaluations[first]
+        gallery = report_pages.mistake_gallery(saved, results[first][1], sources.held_out, MISTAKES_SHOWN)
+        sheet = mistake_sheet.draw_mistake_sheet(gallery)
+    if sources.detector is not None:
+        _write_detector(detector, folder / shipped_detector.DETECTOR, pictures)
+    if sources.classifier is not None:
+        _write_classifier(classifier, folder / shipped_detector.CLASSIFIER)
+    if sources.yunet is not None:
+        _copy_yunet(sources.yunet, folder / shipped_detector.YUNET)
+    if sources.faces is not None:
+        write_bytes(folder / shipped_detector.FACES, sources.faces.read_bytes())
+    training = {
+        part: folder / shipped_detector.TRAINING_WEIGHTS / f"{part}.npz"
+        for part in (shipped_detector.DETECTOR, shipped_detector.CLASSIFIER)
+    }
     for part, file in sources.training_weights.items():
-        training[part] = folder / shipped_detector.TRAINING_WEIGHTS / f"{part}.npz"
         training[part].parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, training[part])
     parts = [folder / part for part in (shipped_detector.DETECTOR, shipped_detector.CLASSIFIER)]
-    files = [folder / shipped_detector.YUNET, *(file for part in parts for file in sorted(part.rglob("*")))]
+    networks = [folder / name for name in (shipped_detector.YUNET, shipped_detector.FACES)]
+    files = [*networks, *(file for part in parts for file in sorted(part.rglob("*")))]
     shipped = {str(file.relative_to(folder)): file for file in files if file.is_file()}
     _refuse_too_large(shipped.values(), training.values())
     value = {
@@ -113,14 +136,24 @@ def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], 
         "forms": forms,
         "files": {name: _digest(file) for name, file in shipped.items()},
         "training_weights": {part: _digest(file) for part, file in training.items()},
-        "training_pictures": base64.b64encode(shipped_detector.pack_hashes(list(sources.training_pictures))).decode(),
+        "training_pictures": packed,
         "made": without_machine_paths(dict(made)),
     }
-    write_bytes(folder / model_card.MISTAKES, sheet)
+    if sheet is not None:
+        write_bytes(folder / model_card.MISTAKES, sheet)
     model_card.write_model_card(folder, value)
     write_json(folder / shipped_detector.NAME, value)
     shipped_detector.open_shipped(folder)
     return folder / shipped_detector.NAME
+
+
+def _read_before(folder: Path) -> dict[str, Any]:
+    """The content of the `ready.json` that the folder has; empty if it has none."""
+    path = folder / shipped_detector.NAME
+    if not path.is_file():
+        return {}
+    with json_files.reading_json(path, shipped_detector.FORMAT, step="ready", absent="", again="Remove it.") as value:
+        return dict(value)
 
 
 def without_machine_paths(value: Any) -> Any:
@@ -166,6 +199,7 @@ def _form(saved: SavedEvaluation, thresholds: Mapping[str, float], result: Evalu
     return {
         "detector": settings.get("system") or settings.get("detector") or "ssd",
         "faces": faces["name"],
+        "faces_file": _faces_file(faces),
         "faces_size": faces["size"] or 0,
         "thresholds": dict(thresholds),
         "figures": {
@@ -183,6 +217,13 @@ def _form(saved: SavedEvaluation, thresholds: Mapping[str, float], result: Evalu
             "hardware": metrics["speed"]["hardware"],
         },
     }
+
+
+def _faces_file(faces: Mapping[str, Any]) -> str:
+    """The file in the folder of a form's face detector: the published one, or the one that `make faces` trained."""
+    (published,) = face_finder.KINDS["yunet"].files
+    digests = {f"sha256:{digest}" for digest in faces.get("files", {}).values()}
+    return shipped_detector.FACES if digests - {published.digest} else shipped_detector.YUNET
 
 
 def _ends(interval: Mapping[str, Any]) -> list[float | None]:

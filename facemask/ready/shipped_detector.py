@@ -5,7 +5,8 @@ facemask/ready/
     README.md                               the model card
     detector/                               an exported model: model.json and openvino/, half precision
     classifier/                             an exported classifier: classifier.json and openvino/, half precision
-    face_detection_yunet_2023mar.onnx       YuNet
+    face_detection_yunet_2023mar.onnx       YuNet as it was published: the default of FACES=yunet
+    faces.onnx                              YuNet as `make faces` trained it on faces with masks
 
 `make ready` writes the folder. Without `ready.json` there is no shipped detector, and everything else works as ever.
 """
@@ -28,6 +29,7 @@ FORMS = ("ready", "ready-fast", "ready-ssd")
 """The names that RUN= takes: the most accurate form, the fastest one, and the SSD alone, which is a single network."""
 
 DETECTOR, CLASSIFIER, YUNET = "detector", "classifier", "face_detection_yunet_2023mar.onnx"
+FACES = "faces.onnx"
 """The parts of the folder. Every form uses some of them."""
 
 HASH_BYTES = 16
@@ -63,6 +65,7 @@ class ShippedForm:
         name: One of `FORMS`.
         detector: What it is, as DETECTOR= names it: ssd, two_stage, rescored or fused.
         faces: The face detector of two_stage and fused, as FACES= names it.
+        faces_file: The name of its file in the folder: `YUNET` or `FACES`.
         faces_size: The longer side in pixels to which pictures are scaled for it.
         thresholds: The score of each class from which a box counts, by class.
     """
@@ -70,6 +73,7 @@ class ShippedForm:
     name: str
     detector: str
     faces: str
+    faces_file: str
     faces_size: int
     thresholds: Mapping[str, float]
 
@@ -117,6 +121,7 @@ def open_shipped(folder: Path = FOLDER) -> ShippedDetector:
                 str(name),
                 str(one["detector"]),
                 str(one["faces"]),
+                str(one.get("faces_file", YUNET)),
                 int(one["faces_size"]),
                 {str(label): float(score) for label, score in one["thresholds"].items()},
             )

@@ -282,6 +282,40 @@ def test_systems_have_the_steps_that_they_need():
     assert parse_plan("fused", {}).steps == ("train", "export", "classifier", "eval")
     assert parse_plan("two_stage", {}).steps == ("classifier", "eval")
     assert parse_plan("two_stage", {"eval": {"faces": "ssd"}}).steps == ("train", "export", "classifier", "eval")
+    assert parse_plan("two_stage", {"faces": {}}).steps == ("faces", "classifier", "eval")
+    with pytest.raises(UserError, match="faces"):
+        parse_plan("ssd", {"faces": {"steps": "5"}})
+
+
+def test_each_fold_has_its_own_face_detector_which_another_crossval_takes(data, annotations, tmp_path):
+    folds, asked = read_folds(annotations), {}
+
+    class FaceSteps(Steps):
+        def __call__(self, step, options):
+            asked[step, options["run"]] = options
+            if step == "faces":
+                network = cross_validation.Path(options["exported"]) / options["run"] / cross_validation.FACES_NETWORK
+                network.parent.mkdir(parents=True)
+                network.write_text(options["run"])
+            super().__call__(step, options)
+
+    plan = Plan("two_stage", {"faces": {"steps": "5"}})
+    own, other = tmp_path / "crossval" / "two_stage", tmp_path / "crossval" / "fast"
+    cross_validate(own, folds, plan, FaceSteps(data, annotations), None, MADE, print_line=lambda line: None)
+    assert asked["faces", "fold3-faces"]["steps"] == "5"
+    assert asked["faces", "fold3-faces"]["annotations"] == str(folds.records_folder(3))
+    assert asked["eval", "fold3"]["faces_model"] == str(own / "exported" / "fold3-faces" / "yunet.onnx")
+
+    for fold in range(5):
+        (own / "exported" / f"fold{fold}-classifier").mkdir()
+    asked.clear()
+    theirs = cross_validation.options_of_reused(own, folds)
+    again = Plan("two_stage", {**theirs, "eval": {"faces_size": "640"}})
+    steps = FaceSteps(data, annotations)
+    cross_validate(other, folds, again, steps, None, MADE, reuse=[own], print_line=lambda line: None)
+    assert {step for step, _ in asked} == {"eval"}
+    network = cross_validation.Path(asked["eval", "fold3"]["faces_model"])
+    assert network.is_relative_to(other) and network.read_text() == "fold3-faces"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The folder of the shipped detector, made from small networks, and opened again."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from made_networks import CLASSES, write_classifier, write_detector
 from PIL import Image
 
 from facemask.core.errors import UserError
+from facemask.core.files import sha256
 from facemask.data.labelled_picture import GroundTruth
 from facemask.detect.detector_choice import DetectorChoice, choose_detector
 from facemask.evaluation import evaluate
@@ -44,7 +46,7 @@ FOUND = [*(seen((0.4, 1), (0.3, 2)) for _ in range(11)), seen((0.2, 2), (0.1, 1)
 cannot set a threshold against."""
 
 
-def save_crossval(folder: Path, system: str) -> evaluate.SavedEvaluation:
+def save_crossval(folder: Path, system: str, files: dict[str, str] | None = None) -> evaluate.SavedEvaluation:
     result = evaluate.compute_metrics(TRUTHS, FOUND, CLASSES, (0.5, 0.5, 0.5))
     evaluate.write_evaluation(
         folder,
@@ -52,7 +54,7 @@ def save_crossval(folder: Path, system: str) -> evaluate.SavedEvaluation:
         result,
         CLASSES,
         source={"path": "/somewhere/annotations", "split": "folds", "digest": "d"},
-        model={"run": folder.name, "model": "m", "faces": {"name": "yunet", "size": 320}},
+        model={"run": folder.name, "model": "m", "faces": {"name": "yunet", "size": 320, "files": files or {}}},
         made={
             "step": "crossval",
             "settings": {"system": system, "train_options": "CHECKPOINT=/somewhere/w.h5 BATCH=8"},
@@ -79,6 +81,7 @@ def test_the_folder_is_what_run_ready_reads(yunet: Path, tmp_path: Path) -> None
     sources = ready_folder.Sources(
         write_detector(tmp_path / "exported" / "ready", "ready"),
         write_classifier(tmp_path / "exported" / "classifier"),
+        yunet,
         yunet,
         {
             form: save_crossval(tmp_path / form, system)
@@ -110,6 +113,23 @@ def test_the_folder_is_what_run_ready_reads(yunet: Path, tmp_path: Path) -> None
         assert network in opened.name
         opened.detect([picture])
     assert shipped_detector.training_weights("detector", folder).read_bytes() == b"weights"
+
+    # One form gets another face detector; all else stays.
+    faces = tmp_path / "trained.onnx"
+    faces.write_bytes(yunet.read_bytes() + b"\n")
+    again = save_crossval(tmp_path / "again", "two_stage", {"yunet.onnx": sha256(faces)})
+    part = ready_folder.Sources(None, None, None, faces, {"ready-fast": again}, [], [1, 2**127], {})
+    ready_folder.write_ready(part, folder, [], {"commit": "d", "made": "later"})
+    later = json.loads(written.read_text())
+    assert later["forms"]["ready"] == value["forms"]["ready"]
+    assert later["forms"]["ready-fast"]["faces_file"] == shipped_detector.FACES
+    changed = {name for name in later["files"] if later["files"][name] != value["files"][name]}
+    assert changed == {shipped_detector.FACES}
+    assert shipped_detector.open_shipped(folder).forms["ready"].faces_file == shipped_detector.YUNET
+    files = choose_detector(DetectorChoice(tmp_path / "none", "ready-fast", shipped=folder)).model["faces"]["files"]
+    assert list(files) == [shipped_detector.FACES]
+    with pytest.raises(UserError, match="other pictures"):
+        ready_folder.write_ready(dataclasses.replace(part, training_pictures=[1]), folder, [], {})
     (folder / shipped_detector.TRAINING_WEIGHTS / "detector.npz").write_bytes(b"weight")
     with pytest.raises(UserError, match=r"detector\.npz: has 6 bytes instead of 7"):
         shipped_detector.training_weights("detector", folder)

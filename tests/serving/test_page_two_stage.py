@@ -13,6 +13,7 @@ import facemask
 from facemask.classifier.exported_classifier import read_exported_classifier
 from facemask.classifier.face_classifier import ExportedNetwork
 from facemask.data.drawn_sample import draw_picture
+from facemask.detect.detector_choice import DetectorChoice, choose_detector
 from facemask.detect.faces.box_alignment import AlignedFaces
 from facemask.detect.faces.yunet import STRIDES, YuNet
 from facemask.detect.opened_detector import OpenedDetector
@@ -103,7 +104,9 @@ def test_two_stages_find_the_same_faces(tmp_path: Path) -> None:
     """The inputs of both networks, and the boxes that are made of their outputs, of the shipped detector."""
     parts = shipped_detector.FOLDER
     settings = browser_networks.two_stage_settings(
-        read_exported_classifier(parts / shipped_detector.CLASSIFIER), size=640
+        read_exported_classifier(parts / shipped_detector.CLASSIFIER),
+        size=640,
+        alignment=choose_detector(DetectorChoice(tmp_path, "ready-fast")).model["faces"]["alignment"],
     )
     numbers = {}
     for name, image in scenes().items():

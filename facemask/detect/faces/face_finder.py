@@ -10,7 +10,7 @@ import numpy as np
 from facemask.core import downloads
 from facemask.core.downloads import PRETRAINED, RemoteFile
 from facemask.core.errors import UserError
-from facemask.core.files import sha256
+from facemask.core.files import digest_of, sha256
 from facemask.detect.faces import haar, res10, yunet
 from facemask.ready import shipped_detector
 
@@ -154,6 +154,18 @@ def face_finder_files(
         otherwise = f"Put the file at {target} by hand, name your own with FACES_MODEL=<file>, or take FACES=haar."
         paths.append(fetch(RemoteFile(file.address, target, otherwise, report=report), file.digest))
     return tuple(paths)
+
+
+def is_published(name: str, file: Path) -> bool:
+    """Whether a face detector's file is the published one.
+
+    Args:
+        name: One of `KINDS`.
+        file: The network or the cascade. OpenCV contains the published cascade, so a user's own is none.
+    """
+    files = KINDS[name].files
+    algorithm, _, digest = files[0].digest.partition(":") if files else ("", "", "")
+    return bool(files) and digest_of(file, algorithm) == digest
 
 
 def load_face_finder(name: str, files: Sequence[Path], size: int = 0) -> FaceFinder:

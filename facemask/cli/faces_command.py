@@ -1,0 +1,73 @@
+"""Fine-tune YuNet, the face detector of two stages, measure it and export it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemask.cli import options
+from facemask.core.errors import UserError
+
+
+def main(
+    run: Annotated[str, typer.Option(help="Name of the run. An unfinished run of this name is continued.")] = "faces",
+    annotations: options.Annotations = options.ANNOTATIONS,
+    weights: Annotated[
+        Path | None, typer.Option(help="YuNet's network (.onnx) to start from. Default: the published one.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Total number of steps; the learning rate falls to 0 there.", min=1)] = 400,
+    batch: Annotated[int, typer.Option(help="Views of pictures in a step.", min=1)] = 8,
+    side: Annotated[int, typer.Option(help="Side of a view in pixels, a multiple of 32.", min=64)] = 512,
+    smallest: Annotated[
+        int, typer.Option(help="Least pixels that a picture's longer side is scaled to, at random.", min=64)
+    ] = 320,
+    largest: Annotated[
+        int, typer.Option(help="Most pixels that a picture's longer side is scaled to, at random.", min=64)
+    ] = 1280,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=0)] = 0.0005,
+    freeze: Annotated[
+        bool, typer.Option("--freeze/--no-freeze", help="Leave the first layers as they are, for shorter steps.")
+    ] = True,
+    faces_size: Annotated[
+        int, typer.Option(help="Longer side in pixels to which pictures are scaled for the measurements.", min=32)
+    ] = 960,
+    seed: options.Seed = options.SEED,
+    fresh: options.Fresh = False,
+    models: options.Models = options.MODELS,
+    exported: options.Exported = options.EXPORTED,
+) -> None:
+    """Train a face detector in <models>/<run>/ and export it to <exported>/<run>/yunet.onnx."""
+    given = dict(locals())
+    from facemask.core.files import holding_lock, sha256
+    from facemask.core.provenance import made_by
+    from facemask.core.run_names import run_folder
+    from facemask.detect.faces import face_finder
+    from facemask.face_training import face_export, face_training, yunet_network
+
+    if side % 32:
+        raise UserError(f"SIDE={side}: must be a multiple of 32, the largest cell of YuNet's grids.")
+    if smallest > largest:
+        raise UserError(f"SMALLEST={smallest}: must not be more than LARGEST={largest}.")
+    folder, target = run_folder(models, run), run_folder(exported, run)
+    face_export.refuse_another_export(target)
+    [start] = face_finder.face_finder_files("yunet", weights)
+    yunet_network.read_onnx(start)
+    pictures = face_training.read_face_pictures(annotations)
+    settings = face_training.Settings(steps, batch, side, smallest, largest, learning_rate, freeze, seed)
+    with holding_lock(
+        folder.with_name(f".{folder.name}.lock"), f"{folder}: another `make faces` uses it. Wait until that ends."
+    ):
+        made = made_by("faces", **given)
+        face_training.prepare_face_run(folder, settings, pictures, sha256(start), made, fresh=fresh)
+        print(f"{len(pictures.truths)} pictures of train", flush=True)
+        outcome = face_training.train_faces(folder, settings, pictures, start)
+        if outcome.signal is not None:
+            print(f"{folder}: stopped; the same command continues")
+            sys.exit(outcome.exit_code)
+        measured = face_export.export_faces(start, outcome.weights, faces_size, annotations, target, made)
+    for split, both in measured.items():
+        for when, metrics in both.items():
+            print(f"{split}, {when}: {metrics}")
+    network = target / face_export.NETWORK
+    print(f"{network}: written; use it with DETECTOR=two_stage FACES_MODEL={network}")
