@@ -156,6 +156,15 @@ def digest_of(path: Path, algorithm: str) -> str:
     return digest.hexdigest()
 
 
+def is_utf8(name: str) -> bool:
+    """Whether the system's bytes of a file's name are UTF-8. If not, Python has surrogates in their place."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def spreadsheet_cell(value: str) -> str:
     """The value as a cell of a CSV file. A spreadsheet takes a cell that starts with = + - or @ for a formula.
 

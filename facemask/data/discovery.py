@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facemask.core.errors import UserError
+from facemask.core.files import is_utf8
 from facemask.data import images, voc
 from facemask.data.data_rules import RULES, Finding
 from facemask.data.splits import SPLITS
@@ -115,20 +116,12 @@ def _files(root: Path, findings: list[Finding]) -> Iterator[str]:
                         findings.append(Finding("link_not_followed", path))
                     elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(inside):
                         findings.append(Finding("link_outside", path, os.path.realpath(entry.path)))
-                    elif not _is_utf8(path):
+                    elif not is_utf8(path):
                         findings.append(Finding("unusable_name", path))
                     elif entry.is_file():
                         yield path
         except OSError as error:
             raise UserError(f"{root / folder}: cannot be read ({error.strerror}).") from None
-
-
-def _is_utf8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _image_of(root: Path, xml: str, pictures: Sequence[str]) -> str | None:

@@ -290,13 +290,7 @@ def _fitted(box: Box, size: tuple[int, int], clip: bool) -> tuple[Box, str]:
     if box.width < 0 or box.height < 0:
         return box, "has its edges swapped"
     width, height = size
-    inside = replace(
-        box,
-        xmin=min(max(box.xmin, 0.0), float(width)),
-        ymin=min(max(box.ymin, 0.0), float(height)),
-        xmax=min(max(box.xmax, 0.0), float(width)),
-        ymax=min(max(box.ymax, 0.0), float(height)),
-    )
+    inside = box.clipped(width, height)
     out = max(-box.xmin, -box.ymin, box.xmax - width, box.ymax - height)
     if out > TOLERANCE and (not clip or inside.width < MIN_SIDE or inside.height < MIN_SIDE):
         return box, f"is outside the picture of {width} x {height}"

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -244,13 +244,7 @@ def _clipped(box: Box, width: int, height: int) -> tuple[str | None, Box | None]
         return "box_inverted", None
     if box.width < MIN_SIDE or box.height < MIN_SIDE:
         return "box_empty", None
-    inside = replace(
-        box,
-        xmin=min(max(box.xmin, 0.0), float(width)),
-        ymin=min(max(box.ymin, 0.0), float(height)),
-        xmax=min(max(box.xmax, 0.0), float(width)),
-        ymax=min(max(box.ymax, 0.0), float(height)),
-    )
+    inside = box.clipped(width, height)
     if inside.width < MIN_SIDE or inside.height < MIN_SIDE:
         return "box_outside", None
     return (None if inside == box else "box_clipped"), inside

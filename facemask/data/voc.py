@@ -7,7 +7,7 @@ counted from 0 at the image's upper left corner. (The VOC challenge itself count
 
 import math
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lxml import etree
@@ -47,6 +47,16 @@ class Box:
     def height(self) -> float:
         """Pixels from the upper to the lower edge; negative where the edges are swapped."""
         return self.ymax - self.ymin
+
+    def clipped(self, width: int, height: int) -> "Box":
+        """The part of the box that is inside of an image of this size in pixels."""
+        return replace(
+            self,
+            xmin=min(max(self.xmin, 0.0), float(width)),
+            ymin=min(max(self.ymin, 0.0), float(height)),
+            xmax=min(max(self.xmax, 0.0), float(width)),
+            ymax=min(max(self.ymax, 0.0), float(height)),
+        )
 
 
 @dataclass(frozen=True)

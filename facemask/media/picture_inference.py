@@ -135,7 +135,8 @@ def infer_pictures(
                         shown = annotating.blur_boxes(image, detections) if blur else image
                         writing.write_image(target.image, annotating.draw_boxes(shown, detections))
                     if "json" in kinds:
-                        writing.write_boxes(target.boxes, picture, size, detections, about, detector.name, by_class)
+                        value = writing.boxes_as_json(picture, size, detections, about, detector.name, by_class)
+                        write_json(target.boxes, value)
                     if "voc" in kinds:
                         writing.write_voc(target.voc, picture, size, detections)
                     if add_rows is not None:

@@ -32,7 +32,7 @@ import supervision as sv
 from PIL import Image
 
 from facemask.core.errors import UserError
-from facemask.core.files import replacing_file, write_json
+from facemask.core.files import replacing_file
 from facemask.core.provenance import runtime_versions
 from facemask.data import voc
 from facemask.data.voc import Annotation, Box
@@ -209,16 +209,3 @@ def boxes_as_json(
         "thresholds": dict(thresholds),
         "boxes": boxes,
     }
-
-
-def write_boxes(
-    path: Path,
-    picture: Picture,
-    size: tuple[int, int],
-    detections: sv.Detections,
-    model: dict[str, Any],
-    runtime: str,
-    thresholds: Mapping[str, float],
-) -> None:
-    """Write the result of `boxes_as_json` to the file `path`."""
-    write_json(path, boxes_as_json(picture, size, detections, model, runtime, thresholds))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from facemask.core.errors import UserError
+from facemask.core.files import is_utf8
 from facemask.data import images
 
 MAX_LABEL_BYTES = 512 << 20
@@ -189,7 +190,7 @@ def _files_below(folder: Path) -> Iterator[str]:
             with os.scandir(folder / below) as entries:
                 for entry in entries:
                     name = f"{below}/{entry.name}" if below else entry.name
-                    if entry.name.startswith(".") or entry.name == "__MACOSX" or not _is_utf8(name):
+                    if entry.name.startswith(".") or entry.name == "__MACOSX" or not is_utf8(name):
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(name)
@@ -200,14 +201,6 @@ def _files_below(folder: Path) -> Iterator[str]:
                         yield name
         except OSError as error:
             raise UserError(f"{folder / below}: cannot be read ({error.strerror}).") from None
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _from_folder(folder: Path, name: str, limit: int) -> bytes:
@@ -242,7 +235,7 @@ def _checked_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.
     for info in infos:
         name = info.filename.replace("\\", "/")
         parts = name.split("/")
-        if name.startswith("/") or ".." in parts or ":" in parts[0] or not _is_utf8(name):
+        if name.startswith("/") or ".." in parts or ":" in parts[0] or not is_utf8(name):
             raise UserError(f"{path}: holds {name[:200]!r}, a path that leads out of the archive. It is not opened.")
         if any(part.startswith(".") or part == "__MACOSX" for part in parts):
             continue
