@@ -62,14 +62,15 @@ def main(
         window.check_window(found)
     chosen = detector_choice.choose_detector(which.choice())
     least = chosen.parse_thresholds(threshold, reports)
-    opened, folder = chosen.open(), predictions / chosen.name
+    at_once = chosen.at_once if isinstance(found, Footage) else 1
+    opened, folder = chosen.open(at_once), predictions / chosen.name
     whole = opened.without_slices()
     about = chosen.model | {"slices": sliced is not False}
     detector, other = (whole, opened) if sliced is None else (opened if sliced else whole, None)
     summary: video_inference.FootageSummary | picture_inference.PictureSummary
     if isinstance(found, Footage):
         summary = video_inference.infer_footage(
-            detector, about, found, folder, least, kinds, blur, show, seconds, every, sliced=other
+            detector, about, found, folder, least, kinds, blur, show, seconds, every, other, at_once
         )
     else:
         summary = picture_inference.infer_pictures(other or detector, about, found, folder, least, kinds, blur)

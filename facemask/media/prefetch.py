@@ -1,4 +1,4 @@
-"""Overlaps reading, detecting and writing: one thread reads ahead, one writes behind, with bounded queues."""
+"""Overlaps reading, detecting and writing: threads read ahead, work and write behind, with bounded queues."""
 
 import contextlib
 import threading
@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _LOOK = 0.1
 """Seconds between two checks whether to stop, while waiting."""
@@ -119,6 +120,38 @@ def write_behind(work: Callable[[T], None], size: int) -> Iterator[Callable[[T],
             pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Workers:
+    """Threads that work on so many items at the same time. One thread calls it.
+
+    Example:
+        >>> with Workers(2) as workers:
+        ...     results = [workers.start(detect, picture) for picture in pictures]
+    """
+
+    def __init__(self, count: int) -> None:
+        """Work on `count` items at the same time."""
+        self._free = threading.Semaphore(count)
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="working")
+
+    def wait(self) -> None:
+        """Wait until one of them is free."""
+        self._free.acquire()
+        self._free.release()
+
+    def start(self, work: Callable[[T], R], item: T) -> "Future[R]":
+        """Wait until one of them is free, and let it work on an item."""
+        self._free.acquire()
+        future = self._pool.submit(work, item)
+        future.add_done_callback(lambda _: self._free.release())
+        return future
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def interruptible_sleep(seconds: float, stopped: Callable[[], bool]) -> None:

@@ -1,7 +1,7 @@
 """Run a detector and a tracker on videos, cameras and streams. Results: an MP4, a table, a window.
 
-Four threads work on different frames at the same time: one decodes, the main thread detects and tracks, one draws and
-writes the table, one encodes.
+Threads work on different frames at the same time: one decodes, one decides in which frames to detect, one or two
+detect, the main thread tracks, one draws and writes the table, one encodes.
 
 `clip.mov` gives, in `workspace/predictions/<RUN>/`, `clip.mp4`, `clip.csv` (`writing.FRAME_COLUMNS`), and `clip.json`
 with the source and the provenance:
@@ -20,13 +20,15 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import supervision as sv
 
 from facemask.core import command_line, provenance, signals
 from facemask.core.colours import picture_colour
@@ -48,6 +50,10 @@ AHEAD = 4
 LIVE_AHEAD = 12
 """The most frames of a camera or stream that wait while the detector runs, if it need not run in each frame. Otherwise
 only the newest frame waits."""
+
+IN_WORK = 4
+"""The most frames that wait to be tracked, those in which the detector runs among them. With fewer, the second thread
+would have none to detect in while the tracking waits for the first."""
 
 BEHIND = 2
 """The most frames that wait to be drawn, and to be encoded."""
@@ -127,6 +133,7 @@ def infer_footage(
     seconds: float = 0.0,
     detect_every: int | None = 1,
     sliced: Detector | None = None,
+    at_once: int = 1,
 ) -> FootageSummary:
     """Detect and track faces, and write the results (see the module's docstring).
 
@@ -146,6 +153,7 @@ def infer_footage(
             `DetectionPace`). In the other frames tracked faces are at their predicted places.
         sliced: The same detector, which looks at large frames in slices: it is taken where `choose_slices` says so.
             None takes `detector` for all frames.
+        at_once: The number of frames that are detected at the same time (`detector_choice.ChosenDetector.at_once`).
 
     Raises:
         UserError: `blur` with frames in which the detector does not run: a face that appears in them would be visible.
@@ -153,7 +161,7 @@ def infer_footage(
     """
     if blur and detect_every != 1:
         raise UserError("BLUR=1: needs DETECT_EVERY=1. In a frame without a detection a new face would stay visible.")
-    pace = DetectionPace(detect_every)
+    pace = DetectionPace(detect_every, ahead=not footage.live)
     tracking = Tracking(detector.label_map, list(thresholds))
     movie, table, note = (folder / f"{footage.stem}{suffix}" for suffix in (".mp4", ".csv", ".json"))
     if footage.path is not None and footage.path.resolve() in (movie.resolve(), table.resolve()):
@@ -163,6 +171,7 @@ def infer_footage(
     frames = detected = missed = troubles = 0
     first: Frame | None = None
     last: Frame | None = None
+    taken: list[Frame] = []  # the first and the latest frame that the detector was given
     latest: list[np.ndarray] = []
     results = tuple(path for kind, path in (("image", movie), ("csv", table)) if kind in kinds)
 
@@ -175,13 +184,21 @@ def infer_footage(
         limit = None
         if detect_every is None:
             limit = 1 / LEAST_RATE
-        elif footage.live and first is not None and last is not None:
-            limit = detect_every * (last.time - first.time) / (last.number - first.number)
+        elif footage.live:
+            limit = detect_every * (taken[-1].time - taken[0].time) / (taken[-1].number - taken[0].number)
         return detection_pace.choose_slices(
             footage.title, seconds_sliced, seconds_whole, limit, lambda words: print(words, file=sys.stderr)
         )
 
-    trial = None if sliced is None else SliceTrial(detector, sliced, choose)
+    trial = None if sliced is None else SliceTrial(detector, sliced, choose, at_once=at_once)
+
+    def detect(frame: Frame) -> sv.Detections:
+        begun = time.perf_counter()
+        [found] = (trial or detector).detect([frame.image])
+        times.append(time.perf_counter() - begun)
+        del times[1:-_RECENT]
+        return found
+
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(signals.listening_for_signals())
         stopped = threading.Event()
@@ -195,8 +212,25 @@ def infer_footage(
         add_frame: Callable[[np.ndarray, float], None] | None = None
         add_rows: Callable[[Sequence[Sequence[object]]], None] | None = None
 
-        def closed() -> bool:
-            return window is not None and window.closed()
+        def ended() -> bool:
+            if window is not None and window.closed():
+                stopped.set()
+            return halted()
+
+        def started() -> Iterator[tuple[Frame, Future[sv.Detections] | None]]:
+            """The frames, each with its detection, which has begun; or None if the detector does not run in it."""
+            source = footage.frames(halted, warn)
+            size = AHEAD if not footage.live else 1 if newest else LIVE_AHEAD
+            reading = prefetch.read_ahead(source, size, newest=footage.live, stopped=halted)
+            with contextlib.closing(reading):  # type: ignore[type-var]
+                while True:
+                    if newest:
+                        workers.wait()
+                    frame = next(reading, None)
+                    if frame is None or (seconds and frame.time >= seconds):
+                        return
+                    taken[1:] = [frame]
+                    yield frame, workers.start(detect, frame) if pace.is_due(frame.time) else None
 
         def encode(item: tuple[np.ndarray, float]) -> None:
             if add_frame is not None:
@@ -220,14 +254,12 @@ def infer_footage(
         put_drawn = stack.enter_context(prefetch.write_behind(encode, BEHIND))
         put = stack.enter_context(prefetch.write_behind(draw, BEHIND))
         move = stack.enter_context(media_progress.progress_bar(footage.count, "frames"))
-        source = footage.frames(halted, warn)
-        size = AHEAD if not footage.live else 1 if detect_every == 1 else LIVE_AHEAD
-        coming = prefetch.read_ahead(source, size, newest=footage.live, stopped=lambda: halted() or closed())
+        workers = stack.enter_context(prefetch.Workers(at_once))
+        newest = footage.live and detect_every == 1
+        coming = prefetch.read_ahead(started(), at_once if newest else IN_WORK, stopped=ended)
         stack.enter_context(contextlib.closing(coming))  # type: ignore[type-var]
         stack.callback(stopped.set)
-        for frame in coming:
-            if seconds and frame.time >= seconds:
-                break
+        for frame, detection in coming:
             if first is None:
                 first = frame
                 stop.nothing_to_save = False
@@ -238,15 +270,11 @@ def infer_footage(
                     add_rows = files.enter_context(writing.csv_table(table, writing.FRAME_COLUMNS))
             missed += frame.number - (last.number if last else -1) - 1
             last = frame
-            if pace.is_due(frame.time):
-                begun = time.perf_counter()
-                [found] = (trial or detector).detect([frame.image])
-                times.append(time.perf_counter() - begun)
-                del times[1:-_RECENT]
-                tracked = tracking.update(found, frame.time)
-                detected += 1
-            else:
+            if detection is None:
                 tracked = tracking.predict(frame.time)
+            else:
+                tracked = tracking.update(detection.result(), frame.time)
+                detected += 1
             put((frame, tracked))
             frames += 1
             counts = Counter(map(str, tracked.all["class_name"]))

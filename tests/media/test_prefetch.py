@@ -91,6 +91,35 @@ def test_stopping_ends_even_a_wait() -> None:
     assert list(coming) == []
 
 
+def test_workers_work_at_the_same_time_and_no_more_of_them_than_wanted() -> None:
+    both, go, begun = threading.Barrier(2), threading.Event(), list[int]()
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item < 2:
+            both.wait(20)
+        assert go.wait(20)
+        return 10 * item
+
+    with prefetch.Workers(2) as workers:
+        futures = [workers.start(work, item) for item in range(2)]
+        threading.Timer(0.2, go.set).start()
+        workers.wait()
+        assert go.is_set() and sorted(begun) == [0, 1]
+        futures += [workers.start(work, item) for item in range(2, 6)]
+        assert [future.result() for future in futures] == [0, 10, 20, 30, 40, 50]
+
+
+def test_an_error_of_a_worker_is_its_results_and_the_worker_is_free_again() -> None:
+    def work(item: int) -> None:
+        raise KeyError(item)
+
+    with prefetch.Workers(1) as workers:
+        for item in range(3):
+            with pytest.raises(KeyError):
+                workers.start(work, item).result()
+
+
 def test_behind_works_in_order_while_the_block_goes_on() -> None:
     done: list[int] = []
     running = threading.Event()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import made_video
@@ -101,6 +101,29 @@ def test_between_detections_the_tracks_move_on(tmp_path: Path) -> None:
     assert len(made_video.read(out / "clip.mp4")) == 40
     value = json.loads((out / "clip.json").read_text())
     assert value["source"]["detected"] == 14 and value["made"]["settings"]["detect_every"] == 3
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_frames_that_are_detected_at_the_same_time_make_the_same_results(
+    clip: Path, tmp_path: Path, every: int
+) -> None:
+    both = threading.Barrier(2)
+
+    class Together(SquareFinder):
+        def detect(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
+            both.wait(20)  # fails if one waits for the other
+            return super().detect(images)
+
+    tables = []
+    for at_once, finder in ((1, SquareFinder()), (2, Together())):
+        footage, out = recordings.open_file(clip), tmp_path / str(at_once)
+        summary = video_inference.infer_footage(
+            finder, ABOUT, footage, out, THRESHOLDS, detect_every=every, at_once=at_once
+        )
+        assert (summary.frames, summary.detected) == (40, -(-40 // every))
+        tables.append((out / "clip.csv").read_bytes())
+        assert [time for time, _ in made_video.read(out / "clip.mp4")] == pytest.approx([i / 25 for i in range(40)])
+    assert tables[0] == tables[1]
 
 
 class FindsNothing(SquareFinder):
@@ -271,9 +294,10 @@ def camera(frames: int, rate: float) -> Footage:
     return Footage("the camera", "camera", live=True, frames=images)
 
 
-def test_of_a_camera_stale_frames_are_missed_and_the_film_lasts_as_long_as_it_did(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_of_a_camera_stale_frames_are_missed_and_the_film_lasts_as_long_as_it_did(tmp_path: Path, at_once: int) -> None:
     summary = video_inference.infer_footage(
-        SquareFinder(seconds=0.1), ABOUT, camera(100, rate=50), tmp_path, THRESHOLDS
+        SquareFinder(seconds=0.1), ABOUT, camera(100, rate=50), tmp_path, THRESHOLDS, at_once=at_once
     )
     assert summary.frames + summary.missed >= 99 and summary.missed > 40
     assert summary.exit_code == 0, "that a camera goes away is no error"
