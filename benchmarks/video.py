@@ -6,8 +6,8 @@ Without --img the video is made of drawn pictures: 1920 x 1080 at 25 frames a se
 table has each part of the work, one after the other: the mean time of a frame, and the mean processor time of all
 threads. The processor time of a part that uses several cores is longer than its time. The detector is opened as for a
 video: with OpenVINO, which detects in two frames at the same time, a frame has half of the cores. The second table has
-whole runs,
-in which the parts overlap, with DETECT_EVERY=1 and auto. A run that takes no longer than its video keeps real time.
+whole runs, in which the parts overlap, with DETECT_EVERY=1 and auto. A run that takes no longer than its video keeps
+real time.
 """
 
 import os
