@@ -89,7 +89,7 @@ def compare_evaluations(
     """
     evaluate.refuse_different_images(saved)
     counts = bootstrap.draw_images(len(saved[0].truths), draws, seed)
-    sampled = [bootstrap.bootstrap_ap(evaluate.recompute_matches(one), counts) for one in saved]
+    sampled = [bootstrap.bootstrap_ap(one.matches, counts) for one in saved]
     first = sampled[0]
 
     def against_first(place: int, values: np.ndarray, reference: np.ndarray) -> ConfidenceInterval | None:

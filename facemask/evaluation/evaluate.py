@@ -12,6 +12,7 @@ separately. Pictures, pages and videos show one box per face, as `one_box` in me
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,12 @@ class SavedEvaluation:
     truths: tuple[GroundTruth, ...]
     detections: "tuple[sv.Detections, ...]"
     label_map: LabelMap
+
+    @functools.cached_property
+    def matches(self) -> tuple[coco.Matches, ...]:
+        """The matches of the detections. pycocotools matches again, once."""
+        most = self.metrics["figures"]["max_detections"]
+        return coco.match_detections(self.truths, self.detections, self.label_map, most)
 
 
 def compute_metrics(
@@ -256,12 +263,6 @@ def _read_predictions(path: Path) -> Iterator[dict[str, Any]]:
 def chosen_thresholds(metrics: dict[str, Any]) -> tuple[float, ...]:
     """The score threshold that the evaluation used for each class."""
     return tuple(one["threshold"] for one in metrics["operating"])
-
-
-def recompute_matches(saved: SavedEvaluation) -> tuple[coco.Matches, ...]:
-    """Match the detections of an evaluation again, from its files."""
-    most = saved.metrics["figures"]["max_detections"]
-    return coco.match_detections(saved.truths, saved.detections, saved.label_map, most)
 
 
 def recompute_result(saved: SavedEvaluation) -> EvaluationResult:

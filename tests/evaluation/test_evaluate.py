@@ -9,8 +9,9 @@ from made_detections import CLASSES, found, street, truth
 
 from facemask.core.errors import UserError
 from facemask.data import voc
-from facemask.evaluation import coco, evaluate
+from facemask.evaluation import coco, comparison, evaluate
 from facemask.evaluation.measurement import MeasuredDetections, Speed
+from facemask.evaluation.report import report_pages
 
 SPEED = Speed(images=2, batch=1, latency_ms=12.0, latency_p95_ms=15.0, images_per_second=50.0, hardware="a machine")
 MODEL = {
@@ -143,6 +144,21 @@ def test_only_the_same_images_are_compared(tmp_path):
     for different in (fewer, other):
         with pytest.raises(UserError, match=str(different.folder)):
             evaluate.refuse_different_images([a, different])
+
+
+def test_a_comparison_matches_each_evaluation_once(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        save(tmp_path / name, *street(4))
+    saved = [evaluate.read_evaluation(tmp_path / name) for name in ("a", "b")]
+    match, calls = coco.match_detections, []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return match(*arguments)
+
+    monkeypatch.setattr(coco, "match_detections", counted)
+    report_pages.render_comparison(saved, comparison.compare_evaluations(saved, draws=100))
+    assert len(calls) == 2
 
 
 def test_notes_say_what_to_beware_of():

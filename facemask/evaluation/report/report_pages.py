@@ -192,7 +192,7 @@ def render_report_with_extras(saved: SavedEvaluation, models: Path, most: int, d
 def render_comparison(saved: Sequence[SavedEvaluation], compared: Comparison) -> str:
     """The comparison of several evaluations, as HTML."""
     systems = compared.systems
-    curves = [[thresholds.precision_recall_curve(one) for one in evaluate.recompute_matches(each)] for each in saved]
+    curves = [[thresholds.precision_recall_curve(one) for one in each.matches] for each in saved]
     rows = [(system.name, system.map50) for system in systems]
     changes = [(system.name, system.change50) for system in systems[1:]]
     drawn = {
