@@ -24,7 +24,8 @@ class Cost:
         cpu_seconds: Processor time of all processes, in user mode and in the system. Of a process that the
             command started, the last quarter of a second at most is missing.
         memory: Peak memory in bytes: the largest sampled sum of their resident sizes (RSS, which counts shared pages
-            once for each process), or the largest resident size of the command itself, if that is more.
+            once for each process). The system's own maximum is of no use: it includes the process that started the
+            command, as the command began as its copy.
     """
 
     seconds: float
@@ -68,6 +69,4 @@ def measure(command: list[str]) -> Cost:
             said.seek(0)
             sys.exit(f"{said.read().decode(errors='replace')}\n{' '.join(command)} ended with code {code}")
     spent[process.pid] = used.ru_utime + used.ru_stime
-    # Between two samples it may have been more. macOS counts ru_maxrss in bytes, Linux in KiB.
-    largest = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Cost(seconds, sum(spent.values()), max(peak, largest))
+    return Cost(seconds, sum(spent.values()), peak)
