@@ -17,7 +17,7 @@ import contextlib
 import io
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -205,10 +205,10 @@ class CocoRun:
 def run_cocoeval(
     truths: Sequence[GroundTruth], detections: Sequence["sv.Detections"], label_map: LabelMap, max_detections: int
 ) -> CocoRun:
-    """Match and accumulate with pycocotools. Raises ValueError as `evaluate_detections` does.
+    """Match with pycocotools. Raises ValueError as `evaluate_detections` does.
 
     pycocotools keeps some twenty objects for each image and class. So it matches a few hundred images at a time, and
-    the matches of those are joined and kept as bits: it sees them as if they were one large image.
+    the matches of those are joined and kept as bits.
     """
     if len(truths) != len(detections):
         raise ValueError(f"ground truth of {len(truths)} images, detections on {len(detections)}")
@@ -216,7 +216,7 @@ def run_cocoeval(
     # pycocotools' own order, in which detections of the same score are ranked.
     order = sorted(range(len(truths)), key=lambda index: truths[index].image_id)
     classes = range(len(label_map))
-    joined: list[list[list[_JoinedImages]]] = [[[] for _ in SIZES] for _ in classes]
+    joined: list[list[_JoinedImages]] = [[] for _ in classes]
     boxes = [np.zeros(len(truths), int) for _ in classes]
     areas, class_ids, difficult = array("d"), array("q"), 0
     params = _cocoeval(max_detections).params
@@ -231,26 +231,34 @@ def run_cocoeval(
                 class_ids.append(annotation["category_id"])
         # evalImgs runs over classes, then sizes, then images by id; size 0 is "all".
         for number in classes:
-            for size in range(len(SIZES)):
-                first = (number * len(SIZES) + size) * len(chunk)
-                found = list(zip(chunk, run.evalImgs[first : first + len(chunk)], strict=True))
-                parts = [(place, part) for place, part in found if part is not None]
-                if parts:
-                    joined[number][size].append(_join(parts))
-                for place, part in parts if size == 0 else ():
-                    boxes[number][place] = int(np.count_nonzero(np.asarray(part["gtIgnore"]) == 0))
+            first = number * len(SIZES) * len(chunk)
+            sizes = [run.evalImgs[first + size * len(chunk) :][: len(chunk)] for size in range(len(SIZES))]
+            # It is None in each size for an image with neither a detection nor a box of the class.
+            there = [index for index, part in enumerate(sizes[0]) if part is not None]
+            if there:
+                joined[number].append(_join([chunk[i] for i in there], [[size[i] for i in there] for size in sizes]))
+            for index in there:
+                boxes[number][chunk[index]] = int(np.count_nonzero(np.asarray(sizes[0][index]["gtIgnore"]) == 0))
     ious = np.asarray(params.iouThrs)
     precision = np.empty((len(ious), len(params.recThrs), len(label_map), len(SIZES)))
     recall = np.empty((len(ious), len(label_map), len(SIZES)))
-    for number, of_sizes in enumerate(joined):
-        precision[:, :, number], recall[:, number] = _accumulate(of_sizes, max_detections)
+    matches = []
+    for number, name in enumerate(label_map.names):
+        one = _JoinedImages.of(joined[number], len(ious))
+        joined[number] = []
+        order_of_scores = np.argsort(-one.scores, kind="mergesort")  # pycocotools' own order: ties by image id
+        for size in range(len(SIZES)):
+            hits, ignored = one.hits_and_ignored(size, order_of_scores, len(ious))
+            counted = int(np.count_nonzero(~one.truth_ignored[size]))
+            accumulated = _accumulate(hits, ignored, counted, np.asarray(params.recThrs))
+            precision[:, :, number, size], recall[:, number, size] = accumulated
+            if size == 0:
+                scores, images = one.scores[order_of_scores], one.images[order_of_scores]
+                matches.append(Matches(name, ious, scores, images, hits, ignored, boxes[number]))
     return CocoRun(
         precision=precision,
         recall=recall,
-        matches=tuple(
-            _matches(name, ious, of_sizes[0], truth_count)
-            for name, of_sizes, truth_count in zip(label_map.names, joined, boxes, strict=True)
-        ),
+        matches=tuple(matches),
         areas=np.array(areas),
         class_ids=np.array(class_ids),
         area_ranges=np.asarray(params.areaRng),
@@ -262,14 +270,14 @@ def run_cocoeval(
 
 @dataclass(frozen=True)
 class _JoinedImages:
-    """What pycocotools keeps of some images, for one class and one size; the matrices as bits along T.
+    """What pycocotools keeps of some images, for one class; the matrices as bits along T.
 
     Attributes:
         scores: (D,) scores, image after image.
         images: (D,) the index of each detection's image.
-        hits: (T / 8, D) uint8: the detection matched a ground-truth box.
-        ignored: (T / 8, D) uint8: the detection does not count.
-        truth_ignored: (G,) whether a ground-truth box does not count.
+        hits: (A, T / 8, D) uint8: the detection matched a ground-truth box, by size.
+        ignored: (A, T / 8, D) uint8: the detection does not count, by size.
+        truth_ignored: (A, G) whether a ground-truth box does not count, by size.
     """
 
     scores: np.ndarray
@@ -278,24 +286,36 @@ class _JoinedImages:
     ignored: np.ndarray
     truth_ignored: np.ndarray
 
-    def as_coco(self, levels: int) -> dict[str, np.ndarray]:
-        """One image as `COCOeval.accumulate` reads it."""
-        return {
-            "dtScores": self.scores,
-            "dtMatches": np.unpackbits(self.hits, axis=0, count=levels),
-            "dtIgnore": np.unpackbits(self.ignored, axis=0, count=levels),
-            "gtIgnore": self.truth_ignored,
-        }
+    @classmethod
+    def of(cls, parts: "Sequence[_JoinedImages]", levels: int) -> "_JoinedImages":
+        """Several as one."""
+        if not parts:
+            bits = np.zeros((len(SIZES), -(-levels // 8), 0), np.uint8)
+            return cls(np.zeros(0), np.zeros(0, np.int32), bits, bits, np.zeros((len(SIZES), 0), bool))
+        return cls(*(np.concatenate([getattr(one, f.name) for one in parts], axis=-1) for f in fields(cls)))
+
+    def hits_and_ignored(self, size: int, order: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
+        """The matrices of a size, (T, D) bool, in the order given. A hit is not ignored."""
+        hits, ignored = (
+            np.unpackbits(bits[size][:, order], axis=0, count=levels).view(bool) for bits in (self.hits, self.ignored)
+        )
+        return hits & ~ignored, ignored
 
 
-def _join(parts: Sequence[tuple[int, dict[str, Any]]]) -> _JoinedImages:
-    """Join the entries of pycocotools' `evalImgs`, each with the index of its image."""
+def _join(places: Sequence[int], sizes: Sequence[Sequence[dict[str, Any]]]) -> _JoinedImages:
+    """Join the entries of pycocotools' `evalImgs` by size, each for the images at `places`."""
+    counts = [len(part["dtScores"]) for part in sizes[0]]
+
+    def bits(key: str) -> np.ndarray:
+        return np.packbits([np.concatenate([part[key] > 0 for part in parts], axis=1) for parts in sizes], axis=1)
+
     return _JoinedImages(
-        scores=np.concatenate([np.asarray(part["dtScores"], float) for _, part in parts]),
-        images=np.concatenate([np.full(len(part["dtScores"]), place, np.int32) for place, part in parts]),
-        hits=np.packbits(np.concatenate([part["dtMatches"] > 0 for _, part in parts], axis=1), axis=0),
-        ignored=np.packbits(np.concatenate([part["dtIgnore"] > 0 for _, part in parts], axis=1), axis=0),
-        truth_ignored=np.concatenate([np.asarray(part["gtIgnore"], bool) for _, part in parts]),
+        # The scores are the same in each size.
+        scores=np.concatenate([np.asarray(part["dtScores"], float) for part in sizes[0]]),
+        images=np.repeat(np.asarray(places, np.int32), counts),
+        hits=bits("dtMatches"),
+        ignored=bits("dtIgnore"),
+        truth_ignored=np.array([np.concatenate([np.asarray(p["gtIgnore"], bool) for p in parts]) for parts in sizes]),
     )
 
 
@@ -331,31 +351,26 @@ def _match_chunk(
     return run
 
 
-def _accumulate(of_sizes: Sequence[Sequence[_JoinedImages]], max_detections: int) -> tuple[np.ndarray, np.ndarray]:
-    """The interpolated precision (T, R, A) and the recall (T, A) of one class, by pycocotools."""
-    most = max((len(one.scores) for one in of_sizes[0]), default=0)
-    # The limit held for each image when it was matched; a joined image has more detections.
-    run = _cocoeval(max(most, max_detections))
-    run.params.catIds, run.params.imgIds = [1], list(range(len(of_sizes[0])))
-    run._paramsEval = run.params  # as evaluate() leaves it
-    levels = len(run.params.iouThrs)
-    run.evalImgs = [one.as_coco(levels) for joined in of_sizes for one in joined]
-    with contextlib.redirect_stdout(io.StringIO()):
-        run.accumulate()
-    return run.eval["precision"][:, :, 0, :, 0], run.eval["recall"][:, 0, :, 0]
+def _accumulate(
+    hits: np.ndarray, ignored: np.ndarray, boxes: int, recall_points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The interpolated precision (T, R) and the recall (T,) that `COCOeval.accumulate` computes, -1 without boxes.
 
-
-def _matches(name: str, ious: np.ndarray, joined: Sequence[_JoinedImages], truths: np.ndarray) -> Matches:
-    scores = np.concatenate([one.scores for one in joined] or [np.zeros(0)])
-    images = np.concatenate([one.images for one in joined] or [np.zeros(0, np.int32)])
-    order = np.argsort(-scores, kind="mergesort")  # pycocotools' own order: ties by image id
-
-    def unpacked(parts: list[np.ndarray]) -> np.ndarray:
-        bits = np.concatenate(parts or [np.zeros((-(-len(ious) // 8), 0), np.uint8)], axis=1)[:, order]
-        return np.unpackbits(bits, axis=0, count=len(ious)).view(bool)
-
-    hits, ignored = unpacked([one.hits for one in joined]), unpacked([one.ignored for one in joined])
-    return Matches(name, ious, scores[order], images[order], hits & ~ignored, ignored, truths)
+    It makes several matrices of 80 bytes for each detection. Precision has its maxima at hits, and recall rises only
+    there, so the values at the hits suffice.
+    """
+    if boxes == 0:
+        return np.full((len(hits), len(recall_points)), -1.0), np.full(len(hits), -1.0)
+    precision, recall = np.zeros((len(hits), len(recall_points))), np.zeros(len(hits))
+    for level, (hit, out) in enumerate(zip(hits, ignored, strict=True)):
+        places = np.flatnonzero(hit)
+        found, seen = np.arange(1, len(places) + 1), np.cumsum(~out)[places]
+        best = np.maximum.accumulate((found / (seen + np.spacing(1)))[::-1])[::-1]
+        reached = np.searchsorted(found / boxes, recall_points, side="left")
+        inside = reached < len(places)
+        precision[level, inside] = best[reached[inside]]
+        recall[level] = len(places) / boxes
+    return precision, recall
 
 
 def metrics_from_cocoeval(run: CocoRun, label_map: LabelMap) -> CocoMetrics:
