@@ -1,9 +1,9 @@
 """What weights in half precision cost a detector, over the folds of a cross-validation.
 
-    python benchmarks/half_precision.py workspace/crossval/crossval-fused annotations
+    python -m benchmarks.half_precision workspace/crossval/crossval-fused annotations
 
-Every held-out picture is measured twice, by the network of its fold in float32 and by the same network with weights in
-float16, and the figures are pooled as `make crossval` pools them.
+Every held-out picture is measured twice, by the networks of its fold in float32 and by the same networks with weights
+in float16, and the figures are pooled as `make crossval` pools them. A face detector keeps its weights: it is small.
 """
 
 import argparse
@@ -18,11 +18,14 @@ from facemask.core.label_map import LabelMap
 from facemask.data import fold_records
 from facemask.detect.detector_choice import DetectorChoice, choose_detector
 from facemask.evaluation import coco, evaluated_pictures
+from facemask.evaluation.cross_validation import FACES_NETWORK
 from facemask.evaluation.measurement import measure_detector
 
 
 def write_halved(exported: Path, halved: Path) -> None:
-    """Copy exported models, their OpenVINO form alone and in half precision."""
+    """Copy exported models, their OpenVINO form alone and in half precision, and face detectors as they are."""
+    for model in exported.glob(f"*/{FACES_NETWORK}"):
+        shutil.copytree(model.parent, halved / model.parent.name)
     for model in sorted(path.parent for path in exported.glob("*/openvino")):
         target = halved / model.name
         (target / "openvino").mkdir(parents=True)
@@ -37,8 +40,14 @@ def measure(exported: Path, system: str, annotations: Path) -> coco.CocoMetrics:
     label_map = LabelMap(folds.classes)
     truths, detections = [], []
     for fold in range(folds.count):
+        faces = exported / f"fold{fold}-faces" / FACES_NETWORK
         choice = DetectorChoice(
-            exported, f"fold{fold}", detector=system, classifier=f"fold{fold}-classifier", precision="fp32"
+            exported,
+            f"fold{fold}",
+            detector=system,
+            faces_model=faces if faces.is_file() else None,
+            classifier=f"fold{fold}-classifier",
+            precision="fp32",
         )
         where = evaluated_pictures.records_source(folds.records_folder(fold), "test", label_map)
         found = measure_detector(choose_detector(choice).open(), evaluated_pictures.read_pictures(where, label_map))

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import supervision as sv
 
 from facemask.classifier import exported_classifier, face_classifier
 from facemask.core import exported_model, json_files, openvino_model
 from facemask.core.errors import UserError
 from facemask.core.exported_model import ExportedModel
 from facemask.core.files import replacing_folder, sha256, write_bytes, write_json
+from facemask.core.onnx_weights import halve_weights
 from facemask.data.labelled_picture import GroundTruth
 from facemask.detect import runtimes
 from facemask.detect.faces import face_finder
+from facemask.detect.faces.yunet import load_yunet
 from facemask.evaluation import evaluate, evaluated_pictures
 from facemask.evaluation.evaluate import EvaluationResult, SavedEvaluation
 from facemask.evaluation.mistakes import KINDS
@@ -38,6 +41,9 @@ MISTAKES_SHOWN = 5
 
 DRAWS = 1000
 """Draws of the pictures for the intervals, where the evaluation has none."""
+
+SURE_FACE, SAME_BOX = 0.5, 0.9
+"""Faces that score so much must be found in half precision too, with a box of this IoU."""
 
 SAME_PROBABILITY = 0.01
 """Largest difference that half precision may make to a classifier's probability."""
@@ -118,7 +124,7 @@ def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], 
     if sources.yunet is not None:
         _copy_yunet(sources.yunet, folder / shipped_detector.YUNET)
     if sources.faces is not None:
-        write_bytes(folder / shipped_detector.FACES, sources.faces.read_bytes())
+        _write_faces(sources.faces, folder / shipped_detector.FACES, pictures)
     training = {
         part: folder / shipped_detector.TRAINING_WEIGHTS / f"{part}.npz"
         for part in (shipped_detector.DETECTOR, shipped_detector.CLASSIFIER)
@@ -253,6 +259,22 @@ def _write_classifier(model: exported_classifier.ExportedClassifier, target: Pat
         difference = float(np.abs(found - expected).max())
         if not difference <= SAME_PROBABILITY:
             raise UserError(f"{model.openvino}: half precision changes its probabilities by {difference:.3f}.")
+
+
+def _write_faces(source: Path, target: Path, pictures: Sequence[np.ndarray]) -> None:
+    """Write a face detector in half precision, in which it has to find the same faces."""
+    import onnx
+
+    proto = onnx.load(str(source))
+    halve_weights(proto)
+    write_bytes(target, proto.SerializeToString())
+    for picture in pictures:
+        (wanted,), (found,) = (load_yunet([file], 640).find([picture]) for file in (source, target))
+        sure = wanted.xyxy[np.asarray(wanted.confidence) >= SURE_FACE]
+        overlaps = sv.box_iou_batch(sure, found.xyxy) if len(sure) and len(found) else np.zeros((len(sure), 1))
+        if len(sure) and overlaps.max(axis=1).min() < SAME_BOX:
+            target.unlink()
+            raise UserError(f"{source}: half precision loses a face, so nothing is kept.")
 
 
 def _copy_yunet(source: Path, target: Path) -> None:

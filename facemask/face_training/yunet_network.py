@@ -12,6 +12,7 @@ import numpy as np
 
 from facemask.core.errors import UserError
 from facemask.core.files import write_bytes
+from facemask.core.onnx_weights import restore_weights
 from facemask.detect.faces.yunet import STRIDES
 
 GRIDS = ("cls", "obj", "bbox")
@@ -19,7 +20,7 @@ GRIDS = ("cls", "obj", "bbox")
 
 
 def read_onnx(path: Path) -> Any:
-    """Read a file of YuNet's network as an `onnx.ModelProto`.
+    """Read a file of YuNet's network as an `onnx.ModelProto`, its weights in single precision.
 
     Raises:
         UserError: The file is not YuNet's network, or onnx is not installed.
@@ -38,6 +39,7 @@ def read_onnx(path: Path) -> Any:
     missing = [f"{grid}_{stride}" for stride in STRIDES for grid in GRIDS if f"{grid}_{stride}" not in outputs]
     if missing:
         raise UserError(f"{path}: is not YuNet's network: it has no output {missing[0]}.")
+    restore_weights(proto)
     return proto
 
 

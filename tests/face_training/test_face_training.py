@@ -55,6 +55,23 @@ def test_only_trained_weights_change_in_the_file(tmp_path: Path) -> None:
     load_yunet([tmp_path / "other.onnx"], 320)
 
 
+def test_weights_in_half_precision_are_read_as_others(tmp_path: Path) -> None:
+    import onnx
+
+    from facemask.core.onnx_weights import halve_weights
+
+    proto = onnx.load(str(YUNET))
+    halve_weights(proto)
+    onnx.save(proto, str(tmp_path / "half.onnx"))
+    assert (tmp_path / "half.onnx").stat().st_size < 0.8 * YUNET.stat().st_size
+    load_yunet([tmp_path / "half.onnx"], 320)
+    before = yunet_network.read_weights(yunet_network.read_onnx(YUNET))
+    after = yunet_network.read_weights(yunet_network.read_onnx(tmp_path / "half.onnx"))
+    assert after.keys() == before.keys()
+    for name, values in before.items():
+        np.testing.assert_allclose(after[name], values, rtol=2e-3, atol=1e-6)
+
+
 @pytest.mark.timeout(240)
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tiny_records: Path, tmp_path: Path) -> None:
     pictures = face_training.read_face_pictures(tiny_records)
