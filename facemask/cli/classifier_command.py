@@ -48,9 +48,7 @@ EPOCHS_FROM_SCRATCH = 40
 
 
 def main(
-    run: Annotated[
-        str, typer.Option(help="Name of the run. An unfinished run of this name is continued.")
-    ] = "classifier",
+    run: options.ResumedRun = "classifier",
     annotations: options.Annotations = options.ANNOTATIONS,
     dataset: Annotated[
         Path | None, typer.Option(help="Folder of face pictures, one sub-folder for each class; replaces the records.")

@@ -11,7 +11,7 @@ from facemask.core.errors import UserError
 
 
 def main(
-    run: Annotated[str, typer.Option(help="Name of the run. An unfinished run of this name is continued.")] = "faces",
+    run: options.ResumedRun = "faces",
     annotations: options.Annotations = options.ANNOTATIONS,
     weights: Annotated[
         Path | None, typer.Option(help="YuNet's network (.onnx) to start from. Default: the published one.")

@@ -87,6 +87,7 @@ DRAWS = 1000
 # ---- training ----
 
 TrainingRun = Annotated[str, typer.Option(help="Name of the training run.")]
+ResumedRun = Annotated[str, typer.Option(help="Name of the run. An unfinished run of this name is continued.")]
 ExportedRun = Annotated[str, typer.Option(help="Name of the exported run.")]
 RUN = "default"
 

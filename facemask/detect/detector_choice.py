@@ -316,9 +316,9 @@ def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None])
     else:
         networks = resolve_classifier_runtime(classifier, choice.runtime, choice.precision)
     files = face_finder.face_finder_files(choice.faces, choice.faces_model, choice.pretrained, report=report)
-    # The alignment was learned with the published network. One that `make faces` trained draws the labels' boxes.
-    published = choice.faces_model is None or face_finder.is_published(choice.faces, files[0])
-    alignment = classifier.alignments.get(choice.faces) if published else None
+    # YuNet's alignment was learned with the published network. One that `make faces` trained draws the labels' boxes.
+    trained = choice.faces == "yunet" and not face_finder.is_published(files[0])
+    alignment = None if trained else classifier.alignments.get(choice.faces)
     size = choice.faces_size or face_finder.KINDS[choice.faces].size
 
     def load() -> RawDetector:

@@ -278,9 +278,8 @@ def _write_faces(source: Path, target: Path, pictures: Sequence[np.ndarray]) -> 
 
 
 def _copy_yunet(source: Path, target: Path) -> None:
-    (published,) = face_finder.KINDS["yunet"].files
-    if f"sha256:{sha256(source)}" != published.digest:
-        raise UserError(f"{source}: is not the file of {published.address}.")
+    if not face_finder.is_published(source):
+        raise UserError(f"{source}: is not the file of {face_finder.KINDS['yunet'].files[0].address}.")
     if source.resolve() != target.resolve():
         shutil.copyfile(source, target)
 

@@ -69,7 +69,7 @@ def test_it_is_taken_where_nobody_named_a_run_and_nothing_is_exported(shipped: P
 def test_frames_that_are_detected_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     detector, _ = chosen(DetectorChoice(Path("none"), run="ready-fast"))
     alone, shared = detector.open(), detector.open(2)
-    networks = [opened.raw.faces.finder.compiled for opened in (alone, shared)]  # type: ignore[attr-defined]
+    networks = [opened.raw.faces.compiled for opened in (alone, shared)]  # type: ignore[attr-defined]
     assert [network.get_property("NUM_STREAMS") for network in networks] == [1, 2]
     assert networks[1].get_property("INFERENCE_NUM_THREADS") == hardware.usable_cores()
     assert networks[1].get_property("ENABLE_CPU_PINNING") is False

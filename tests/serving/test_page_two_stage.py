@@ -13,8 +13,7 @@ import facemask
 from facemask.classifier.exported_classifier import read_exported_classifier
 from facemask.classifier.face_classifier import ExportedNetwork
 from facemask.data.drawn_sample import draw_picture
-from facemask.detect.detector_choice import DetectorChoice, choose_detector
-from facemask.detect.faces.box_alignment import AlignedFaces
+from facemask.detect.faces.box_alignment import AlignedFaces, BoxAlignment
 from facemask.detect.faces.yunet import STRIDES, YuNet
 from facemask.detect.opened_detector import OpenedDetector
 from facemask.detect.score_thresholds import above_thresholds
@@ -64,14 +63,18 @@ class Recorder:
         return self.request.get_tensor(name)
 
 
-def recording(detector: OpenedDetector) -> tuple[OpenedDetector, Recorder, list[np.ndarray], list[np.ndarray]]:
-    """The detector with a recorder in YuNet, and the crops and the probabilities of its classifier."""
+ALIGNMENT = BoxAlignment(0.02, 0.13, 1.04, 0.9, 100)
+
+
+def recording(
+    detector: OpenedDetector, alignment: BoxAlignment | None
+) -> tuple[OpenedDetector, Recorder, list[np.ndarray], list[np.ndarray]]:
+    """The detector with a recorder in YuNet, its boxes aligned, and its crops and probabilities."""
     raw = detector.raw
     assert isinstance(raw, TwoStageDetector) and isinstance(raw.classifier, ExportedNetwork)
-    assert isinstance(raw.faces, AlignedFaces) and isinstance(raw.faces.finder, YuNet)
-    classifier, alignment = raw.classifier, raw.faces.alignment
-    recorder = Recorder(raw.faces.finder.compiled)
-    yunet = dataclasses.replace(raw.faces.finder, compiled=recorder)
+    assert isinstance(raw.faces, YuNet)
+    classifier, recorder = raw.classifier, Recorder(raw.faces.compiled)
+    yunet = dataclasses.replace(raw.faces, compiled=recorder)
     crops, probabilities = [np.zeros((0, 96, 96, 3), np.uint8)], [np.zeros((0, 3), np.float32)]
 
     def run(batch: np.ndarray) -> np.ndarray:
@@ -79,7 +82,8 @@ def recording(detector: OpenedDetector) -> tuple[OpenedDetector, Recorder, list[
         probabilities.append(classifier.run(batch))
         return probabilities[-1]
 
-    faces, large = (AlignedFaces(one, alignment) for one in (yunet, yunet.at_twice_the_size()))
+    searches = (yunet, yunet.at_twice_the_size())
+    faces, large = (AlignedFaces(one, alignment) for one in searches) if alignment else searches
     recorded = TwoStageDetector(faces, dataclasses.replace(classifier, run=run), large)
     return dataclasses.replace(detector, raw=recorded), recorder, crops, probabilities
 
@@ -100,17 +104,18 @@ def scenes() -> dict[str, np.ndarray]:
     return found | {f"photograph {number}": one for number, one in enumerate(photographs())}
 
 
-def test_two_stages_find_the_same_faces(tmp_path: Path) -> None:
+@pytest.mark.parametrize("alignment", [None, ALIGNMENT])
+def test_two_stages_find_the_same_faces(alignment: BoxAlignment | None, tmp_path: Path) -> None:
     """The inputs of both networks, and the boxes that are made of their outputs, of the shipped detector."""
     parts = shipped_detector.FOLDER
     settings = browser_networks.two_stage_settings(
         read_exported_classifier(parts / shipped_detector.CLASSIFIER),
         size=640,
-        alignment=choose_detector(DetectorChoice(tmp_path, "ready-fast")).model["faces"]["alignment"],
+        alignment=alignment and alignment.as_json(),
     )
     numbers = {}
     for name, image in scenes().items():
-        detector, recorder, batches, probabilities = recording(facemask.load("ready-fast"))
+        detector, recorder, batches, probabilities = recording(facemask.load("ready-fast"), alignment)
         [expected] = detector.detect([image])
         crops, folder = np.concatenate(batches), tmp_path / name
         numbers[name] = len(crops)

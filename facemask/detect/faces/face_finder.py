@@ -10,7 +10,7 @@ import numpy as np
 from facemask.core import downloads
 from facemask.core.downloads import PRETRAINED, RemoteFile
 from facemask.core.errors import UserError
-from facemask.core.files import digest_of, sha256
+from facemask.core.files import sha256
 from facemask.detect.faces import haar, res10, yunet
 from facemask.ready import shipped_detector
 
@@ -139,7 +139,7 @@ def face_finder_files(
     """
     kind = KINDS[name]
     if given is None and name == "yunet" and (own := shipped_detector.shipped_yunet(shipped)) is not None:
-        if f"sha256:{sha256(own)}" != kind.files[0].digest:
+        if not is_published(own):
             raise UserError(f"{own}: was changed: its SHA-256 is not the published one. Install facemask again.")
         return (own,)
     if given is not None:
@@ -156,16 +156,9 @@ def face_finder_files(
     return tuple(paths)
 
 
-def is_published(name: str, file: Path) -> bool:
-    """Whether a face detector's file is the published one.
-
-    Args:
-        name: One of `KINDS`.
-        file: The network or the cascade. OpenCV contains the published cascade, so a user's own is none.
-    """
-    files = KINDS[name].files
-    algorithm, _, digest = files[0].digest.partition(":") if files else ("", "", "")
-    return bool(files) and digest_of(file, algorithm) == digest
+def is_published(yunet_file: Path) -> bool:
+    """Whether a file is YuNet's network as it was published, and not one that `make faces` trained."""
+    return f"sha256:{sha256(yunet_file)}" == KINDS["yunet"].files[0].digest
 
 
 def load_face_finder(name: str, files: Sequence[Path], size: int = 0) -> FaceFinder:
