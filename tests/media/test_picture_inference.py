@@ -1,7 +1,10 @@
 import csv
 import json
+import os
 import signal
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -262,19 +265,39 @@ def test_a_bomb_is_refused_and_the_rest_goes_on(
     assert "bomb.png: too many pixels" in capsys.readouterr().err
 
 
-def test_a_signal_ends_it_after_the_pictures_at_hand(tmp_path: Path, model: dict[str, Any]) -> None:
-    killed: list[bool] = []
+class Killing(RedFinder):
+    """Sends its own process SIGTERM at the first batch of several pictures."""
 
-    class Killing(RedFinder):
-        def detect(self, pictures: Sequence[np.ndarray]) -> list[sv.Detections]:
-            # Once: a second signal ends the process at once, and the main thread may take the first one later.
-            if len(pictures) > 1 and not killed:
-                killed.append(True)
-                signal.raise_signal(signal.SIGTERM)  # to this thread; kill may choose another
-            return super().detect(pictures)
+    def __init__(self) -> None:
+        self.killed = False
 
-    summary = run(tmp_path, model, 60, Killing(), kinds=frozenset(["csv", "json"]))
-    assert summary.exit_code == 143 and "stopped early" in summary.text()
-    assert 9 <= summary.done < 60
-    assert len(files(tmp_path)) == summary.done + 2
-    assert len((tmp_path / "out" / "boxes.csv").read_text().splitlines()) == summary.done + 1
+    def detect(self, pictures: Sequence[np.ndarray]) -> list[sv.Detections]:
+        if len(pictures) > 1 and not self.killed:
+            self.killed = True
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().detect(pictures)
+
+
+def infer_until_a_signal(folder: Path) -> None:
+    summary = run(folder, {"run": "mine"}, 60, Killing(), kinds=frozenset(["csv", "json"]))
+    print(json.dumps([summary.exit_code, summary.done, summary.text()]))
+
+
+def test_a_signal_ends_it_after_the_pictures_at_hand(tmp_path: Path) -> None:
+    """In a process of its own: one of pytest's died here now and then, and took its reason with it."""
+    here = str(Path(__file__).parent)
+    code = "import pathlib, sys, test_picture_inference as here; here.infer_until_a_signal(pathlib.Path(sys.argv[1]))"
+    ended = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", code, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([here, *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    exit_code, done, text = json.loads(ended.stdout.splitlines()[-1])
+    assert exit_code == 143 and "stopped early" in text
+    assert 9 <= done < 60
+    assert len(files(tmp_path)) == done + 2
+    assert len((tmp_path / "out" / "boxes.csv").read_text().splitlines()) == done + 1
