@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facemask.core.errors import UserError
@@ -56,7 +56,7 @@ def test_every_picture_once_groups_together_and_classes_balanced(drawn, folds, s
         with pytest.raises(UserError) as error:
             assign_folds(pictures, folds, seed)
         assert "\n" not in str(error.value)
-        assume(False)
+        return
     fold_of = assign_folds(pictures, folds, seed)
     assert list(fold_of) == sorted(picture.name for picture in pictures)
     assert set(fold_of.values()) == set(range(folds))

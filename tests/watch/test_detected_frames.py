@@ -25,7 +25,7 @@ def detected(sources: dict[str, Footage], detect: Detect, at_once: int, most: in
             if one is not None:
                 assert one.found is not None and len(one.found) == one.frame.number
                 came.append((one.name, one.frame.number))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("detecting")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("detecting-")]
     return came
 
 
