@@ -20,6 +20,9 @@ def main(
         str, typer.Option(help="Empty or ssd (the exported run), or two_stage (YuNet and your own classifier).")
     ] = "",
     classifier: Annotated[str, typer.Option(help="Name of the classifier for two_stage.")] = "classifier",
+    faces_model: Annotated[
+        Path | None, typer.Option(help="YuNet's network that `make faces` trained (.onnx), for two_stage.")
+    ] = None,
     faces_size: Annotated[
         int, typer.Option(help="Longer side in pixels to which pictures are scaled for YuNet; 0: 960.", min=0, max=2048)
     ] = 0,
@@ -35,7 +38,6 @@ def main(
     from facemask.core.errors import UserError
     from facemask.core.exported_model import read_exported_model
     from facemask.detect.detector_choice import DetectorChoice, choose_detector
-    from facemask.detect.faces import face_finder
     from facemask.export import browser_networks
     from facemask.ready import shipped_detector
     from facemask.serving import page_build
@@ -48,6 +50,7 @@ def main(
         run_was_named=bool(run),
         unnamed="ready-fast",
         detector=detector,
+        faces_model=faces_model,
         faces_size=faces_size,
         classifier=classifier,
     )
@@ -55,9 +58,7 @@ def main(
     about = {name: value for name, value in chosen.model.items() if name != "exported"}  # a path of this machine
     parts = Path(chosen.model["exported"])
     if "faces" in about:
-        faces = about["faces"]
-        own = parts.parent / next(iter(faces["files"])) if parts.parent == shipped_detector.FOLDER else None
-        [yunet] = face_finder.face_finder_files("yunet", own)
+        faces, [yunet] = about["faces"], chosen.faces_files
         write = partial(
             browser_networks.write_two_stage_networks,
             read_exported_classifier(parts),

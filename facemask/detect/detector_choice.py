@@ -85,6 +85,7 @@ class ChosenDetector:
         networks: The runtime and the precision of each network.
         load: Loads the detector without tiling and with all boxes of a face.
         thresholds: The score of each class from which a box counts where the user does not say otherwise, by class.
+        faces_files: The files of its face detector, where it has one in a file.
         training_pictures: The perceptual hashes of the pictures that it was trained on, where they are known: those of
             the shipped detector.
     """
@@ -95,6 +96,7 @@ class ChosenDetector:
     networks: tuple[tuple[str, str], ...]
     load: Callable[[], RawDetector]
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    faces_files: tuple[Path, ...] = ()
     training_pictures: tuple[int, ...] = ()
 
     @property
@@ -343,7 +345,7 @@ def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None])
         "faces": {"name": choice.faces, "size": size, "files": _digests(files), "alignment": alignment},
         "classifier": _about_classifier(choice, classifier),
     }
-    return ChosenDetector(name, classifier.label_map, about, (networks,), load)
+    return ChosenDetector(name, classifier.label_map, about, (networks,), load, faces_files=files)
 
 
 def ready_runtimes(choice: DetectorChoice) -> list[str]:
