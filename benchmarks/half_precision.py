@@ -17,14 +17,14 @@ from facemask.core import openvino_model
 from facemask.core.label_map import LabelMap
 from facemask.data import fold_records
 from facemask.detect.detector_choice import DetectorChoice, choose_detector
+from facemask.detect.faces import yunet
 from facemask.evaluation import coco, evaluated_pictures
-from facemask.evaluation.cross_validation import FACES_NETWORK
 from facemask.evaluation.measurement import measure_detector
 
 
 def write_halved(exported: Path, halved: Path) -> None:
     """Copy exported models, their OpenVINO form alone and in half precision, and face detectors as they are."""
-    for model in exported.glob(f"*/{FACES_NETWORK}"):
+    for model in exported.glob(f"*/{yunet.TRAINED}"):
         shutil.copytree(model.parent, halved / model.parent.name)
     for model in sorted(path.parent for path in exported.glob("*/openvino")):
         target = halved / model.name
@@ -40,7 +40,7 @@ def measure(exported: Path, system: str, annotations: Path) -> coco.CocoMetrics:
     label_map = LabelMap(folds.classes)
     truths, detections = [], []
     for fold in range(folds.count):
-        faces = exported / f"fold{fold}-faces" / FACES_NETWORK
+        faces = exported / f"fold{fold}-faces" / yunet.TRAINED
         choice = DetectorChoice(
             exported,
             f"fold{fold}",

@@ -29,6 +29,7 @@ from facemask.core import signals
 from facemask.core.errors import UserError
 from facemask.core.files import write_json
 from facemask.core.progress import Progress
+from facemask.core.run_settings import changed_settings, refuse_to_continue
 from facemask.tfod import training_runs
 
 FORMAT = 1
@@ -167,11 +168,8 @@ def prepare_classifier_run(
         shutil.rmtree(folder)
     elif path.is_file():
         told = _differences(_read(path), this)
-        if told and (folder / "checkpoint").exists():
-            raise UserError(
-                f"{folder}: was trained with other settings, so it cannot continue. FRESH=1 starts over, RUN=<new> "
-                "keeps it:\n" + "\n".join(f"  {line}" for line in told)
-            )
+        if (folder / "checkpoint").exists():
+            refuse_to_continue(folder, told)
     write_json(path, {"format": FORMAT, **this, "made": made})
 
 
@@ -184,11 +182,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    told = [
-        f"{name.upper()}: {before['settings'].get(name)} -> {value}"
-        for name, value in now["settings"].items()
-        if before["settings"].get(name) != value
-    ]
+    told = changed_settings(before["settings"], now["settings"])
     if before["classes"] != now["classes"]:
         told.append(f"classes: {', '.join(before['classes'])} -> {', '.join(now['classes'])}")
     if before["faces"] != now["faces"]:

@@ -1,6 +1,7 @@
 """Fine-tune YuNet, the face detector of two stages, measure it and export it."""
 
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,13 @@ import typer
 
 from facemask.cli import options
 from facemask.core.errors import UserError
+
+
+class Freeze(str, Enum):
+    """The part of the network that is not trained."""
+
+    NONE = "none"
+    EARLY = "early"
 
 
 def main(
@@ -27,8 +35,11 @@ def main(
     ] = 1280,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=0)] = 0.0005,
     freeze: Annotated[
-        bool, typer.Option("--freeze/--no-freeze", help="Leave the first layers as they are, for shorter steps.")
-    ] = True,
+        Freeze,
+        typer.Option(
+            help='"early" does not train the layers before the first pooling, which makes a step a third shorter.'
+        ),
+    ] = Freeze.EARLY,
     faces_size: Annotated[
         int, typer.Option(help="Longer side in pixels to which pictures are scaled for the measurements.", min=32)
     ] = 960,
@@ -38,11 +49,11 @@ def main(
     exported: options.Exported = options.EXPORTED,
 ) -> None:
     """Train a face detector in <models>/<run>/ and export it to <exported>/<run>/yunet.onnx."""
-    given = dict(locals())
+    given = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
     from facemask.core.files import holding_lock, sha256
     from facemask.core.provenance import made_by
     from facemask.core.run_names import run_folder
-    from facemask.detect.faces import face_finder
+    from facemask.detect.faces import face_finder, yunet
     from facemask.face_training import face_export, face_training, yunet_network
 
     if side % 32:
@@ -54,7 +65,7 @@ def main(
     [start] = face_finder.face_finder_files("yunet", weights)
     yunet_network.read_onnx(start)
     pictures = face_training.read_face_pictures(annotations)
-    settings = face_training.Settings(steps, batch, side, smallest, largest, learning_rate, freeze, seed)
+    settings = face_training.Settings(steps, batch, side, smallest, largest, learning_rate, freeze.value, seed)
     with holding_lock(
         folder.with_name(f".{folder.name}.lock"), f"{folder}: another `make faces` uses it. Wait until that ends."
     ):
@@ -69,5 +80,5 @@ def main(
     for split, both in measured.items():
         for when, metrics in both.items():
             print(f"{split}, {when}: {metrics}")
-    network = target / face_export.NETWORK
+    network = target / yunet.TRAINED
     print(f"{network}: written; use it with DETECTOR=two_stage FACES_MODEL={network}")

@@ -41,16 +41,16 @@ def main(
     from facemask.core.run_names import run_folder
     from facemask.data import ground_truth
     from facemask.data.perceptual_hash import perceptual_hash
+    from facemask.detect.faces.yunet import TRAINED
     from facemask.evaluation import evaluate, evaluated_pictures
     from facemask.export import ready_folder
-    from facemask.face_training.face_export import NETWORK
     from facemask.ready import shipped_detector
     from facemask.tfod import compact_checkpoint, saved_model_export
 
     folder = out or shipped_detector.FOLDER
     detector = exported_model.read_exported_model(run_folder(exported, run)) if run else None
     second = exported_classifier.read_exported_classifier(run_folder(exported, classifier)) if classifier else None
-    network = run_folder(exported, faces) / NETWORK if faces else None
+    network = run_folder(exported, faces) / TRAINED if faces else None
     if network is not None and not network.is_file():
         raise UserError(f"{network}: no such file. `make faces RUN={faces}` writes it.")
     forms = dict(zip(shipped_detector.FORMS, (report, fast_report, ssd_report), strict=True))

@@ -27,6 +27,21 @@ def read_records(annotations: Path, split: str) -> Iterator[tuple[np.ndarray, Gr
         >>> for image, truth in read_records(Path("annotations"), "test"):
         ...     print(truth.name, len(truth.boxes))
     """
+    for encoded, truth in read_encoded_records(annotations, split):
+        try:
+            image = images.decode_image(encoded)
+        except images.ImageError as error:
+            message = f"{annotations}: {truth.name} in {split} cannot be read ({error}). Make the records again."
+            raise UserError(message) from None
+        yield image, truth
+
+
+def read_encoded_records(annotations: Path, split: str) -> Iterator[tuple[bytes, GroundTruth]]:
+    """Yield what `read_records` does, but the bytes of each image's file.
+
+    Raises:
+        UserError: The split is unknown, or the records are missing or damaged.
+    """
     if split not in SPLITS:
         raise UserError(f"no split {split!r}. There are: {', '.join(SPLITS)}.")
     seen: set[str] = set()
@@ -34,14 +49,12 @@ def read_records(annotations: Path, split: str) -> Iterator[tuple[np.ndarray, Gr
         for number, record in enumerate(tfrecord.read_tfrecord(annotations / file)):
             try:
                 truth, encoded = tfexample.decode_example(record, image_id=len(seen) + 1)
-                if truth.name in seen:
-                    continue
-                image = images.decode_image(encoded)
-            except (ValueError, images.ImageError) as error:
+            except ValueError as error:
                 message = f"{annotations / file}: record {number} cannot be read ({error}). Make the records again."
                 raise UserError(message) from None
-            seen.add(truth.name)
-            yield image, truth
+            if truth.name not in seen:
+                seen.add(truth.name)
+                yield encoded, truth
 
 
 def read_folder(root: Path, label_map: LabelMap) -> Iterator[tuple[np.ndarray, GroundTruth]]:

@@ -30,6 +30,7 @@ from facemask.core.label_map import LabelMap
 from facemask.data import ground_truth
 from facemask.data.fold_records import Folds
 from facemask.data.labelled_picture import GroundTruth
+from facemask.detect.faces import yunet
 from facemask.detect.score_thresholds import METRICS
 from facemask.evaluation import bootstrap, evaluate, evaluated_pictures
 from facemask.evaluation.bootstrap import ConfidenceInterval
@@ -40,9 +41,6 @@ from facemask.evaluation.report import metric_tables
 FORMAT = 1
 NAME = "crossval.json"
 CLASSIFIER_REPORT = "classifier.json"
-
-FACES_NETWORK = "yunet.onnx"
-"""The file of an exported face detector; see `facemask.face_training.face_export`."""
 
 CLASSIFIER_SYSTEM = "classifier"
 """The system without a detector. It is measured on the labelled boxes."""
@@ -205,7 +203,7 @@ def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str
     models, exported = {"models": str(folder / "models")}, {"exported": str(folder / "exported")}
     reports = {"reports": str(folder / "reports")}
     faces_run = _faces_run(fold)
-    faces_model = {"faces_model": str(folder / "exported" / faces_run / FACES_NETWORK)} if "faces" in plan.steps else {}
+    faces_model = {"faces_model": str(folder / "exported" / faces_run / yunet.TRAINED)} if "faces" in plan.steps else {}
     own = {
         "faces": {"run": faces_run, **annotations, **models, **exported},
         "train": {"run": detector_run, **annotations, **models},

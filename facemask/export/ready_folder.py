@@ -20,7 +20,7 @@ from facemask.classifier import exported_classifier, face_classifier
 from facemask.core import exported_model, json_files, openvino_model
 from facemask.core.errors import UserError
 from facemask.core.exported_model import ExportedModel
-from facemask.core.files import replacing_folder, sha256, write_bytes, write_json
+from facemask.core.files import replacing_file, replacing_folder, sha256, write_bytes, write_json
 from facemask.core.onnx_weights import halve_weights
 from facemask.data.labelled_picture import GroundTruth
 from facemask.detect import runtimes
@@ -267,14 +267,15 @@ def _write_faces(source: Path, target: Path, pictures: Sequence[np.ndarray]) -> 
 
     proto = onnx.load(str(source))
     halve_weights(proto)
-    write_bytes(target, proto.SerializeToString())
-    for picture in pictures:
-        (wanted,), (found,) = (load_yunet([file], 640).find([picture]) for file in (source, target))
-        sure = wanted.xyxy[np.asarray(wanted.confidence) >= SURE_FACE]
-        overlaps = sv.box_iou_batch(sure, found.xyxy) if len(sure) and len(found) else np.zeros((len(sure), 1))
-        if len(sure) and overlaps.max(axis=1).min() < SAME_BOX:
-            target.unlink()
-            raise UserError(f"{source}: half precision loses a face, so nothing is kept.")
+    with replacing_file(target) as beside:
+        beside.write_bytes(proto.SerializeToString())
+        whole, halved = load_yunet([source], 640), load_yunet([beside], 640)
+        for picture in pictures:
+            [wanted], [found] = whole.find([picture]), halved.find([picture])
+            sure = wanted.xyxy[np.asarray(wanted.confidence) >= SURE_FACE]
+            overlaps = sv.box_iou_batch(sure, found.xyxy) if len(sure) and len(found) else np.zeros((len(sure), 1))
+            if len(sure) and overlaps.max(axis=1).min() < SAME_BOX:
+                raise UserError(f"{source}: half precision loses a face, so nothing is kept.")
 
 
 def _copy_yunet(source: Path, target: Path) -> None:

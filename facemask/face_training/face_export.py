@@ -17,12 +17,12 @@ from facemask.core.files import replacing_folder, write_json
 from facemask.core.label_map import LabelMap
 from facemask.data import ground_truth, manifest
 from facemask.detect.faces.face_finder import FaceFinder
-from facemask.detect.faces.yunet import load_yunet
+from facemask.detect.faces.yunet import TRAINED, load_yunet
 from facemask.evaluation.coco import evaluate_detections
 from facemask.face_training import yunet_network
 
 FORMAT = 1
-NETWORK, NAME = "yunet.onnx", "faces.json"
+NAME = "faces.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +94,8 @@ def export_faces(
     """
     refuse_another_export(target)
     with replacing_folder(target) as beside:
-        yunet_network.write_weights(beside / NETWORK, yunet_network.read_onnx(start), weights)
-        finders = {"before": load_yunet([start], size), "after": load_yunet([beside / NETWORK], size)}
+        yunet_network.write_weights(beside / TRAINED, yunet_network.read_onnx(start), weights)
+        finders = {"before": load_yunet([start], size), "after": load_yunet([beside / TRAINED], size)}
         measured: dict[str, dict[str, FaceMetrics]] = {}
         for split in ("val", "test"):
             if not manifest.read_manifest(annotations).splits[split].files:

@@ -9,7 +9,6 @@ Each step depends on the seed and its number alone, so a resumed run ends with t
 """
 
 import dataclasses
-import json
 import math
 import shutil
 import time
@@ -21,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from facemask.classifier.classifier_training import learning_rate_at
-from facemask.core import signals
+from facemask.core import json_files, signals
 from facemask.core.errors import UserError
 from facemask.core.files import write_json
 from facemask.core.progress import Progress
-from facemask.data import images, manifest, tfexample, tfrecord
+from facemask.core.run_settings import changed_settings, refuse_to_continue
+from facemask.data import ground_truth, images, manifest
 from facemask.data.labelled_picture import GroundTruth
 from facemask.detect.faces.yunet import STRIDES
 from facemask.face_training import yunet_network
@@ -53,7 +53,7 @@ class Settings:
         smallest: The least pixels that a picture's longer side is scaled to.
         largest: The most pixels that a picture's longer side is scaled to.
         learning_rate: The highest learning rate.
-        freeze: Whether the first layers, which take a third of a step's time, stay as they are.
+        freeze: "early": the layers before the first pooling are not trained; "none": all are.
         seed: The random seed.
     """
 
@@ -63,7 +63,7 @@ class Settings:
     smallest: int
     largest: int
     learning_rate: float
-    freeze: bool
+    freeze: str
     seed: int
 
 
@@ -96,20 +96,11 @@ def read_face_pictures(annotations: Path) -> FacePictures:
     Raises:
         UserError: The records are missing or damaged, or hold no face.
     """
-    records = manifest.read_manifest(annotations)
-    found: dict[str, tuple[GroundTruth, bytes]] = {}
-    for file in records.splits["train"].files:
-        for number, record in enumerate(tfrecord.read_tfrecord(annotations / file)):
-            try:
-                truth, encoded = tfexample.decode_example(record)
-            except ValueError as error:
-                message = f"{annotations / file}: record {number} cannot be read ({error}). Make the records again."
-                raise UserError(message) from None
-            found.setdefault(truth.name, (truth, encoded))
-    if not sum(int((~truth.difficult).sum()) for truth, _ in found.values()):
+    pictures = list(ground_truth.read_encoded_records(annotations, "train"))
+    if not any((~truth.difficult).any() for _, truth in pictures):
         raise UserError(f"{annotations}: train has no labelled face. Label pictures, then run `make records`.")
-    truths, encoded_files = zip(*found.values(), strict=True)
-    return FacePictures(truths, encoded_files, records.digest)
+    encoded, truths = zip(*pictures, strict=True)
+    return FacePictures(truths, encoded, manifest.read_manifest(annotations).digest)
 
 
 @dataclass(frozen=True)
@@ -147,41 +138,17 @@ def prepare_face_run(
         UserError: The folder holds something else than a face detector's run, or a run of other settings or pictures.
     """
     path = folder / NAME
-    this: dict[str, Any] = {
-        "settings": dataclasses.asdict(settings),
-        "records_digest": pictures.digest,
-        "start": start,
-    }
+    this: dict[str, Any] = {"settings": dataclasses.asdict(settings), "records_digest": pictures.digest, "start": start}
     if folder.exists() and any(folder.iterdir()) and not path.is_file():
         raise UserError(f"{folder}: another run is there (no {NAME} in it). Give this one another name: RUN=<name>.")
     if fresh and folder.exists():
         shutil.rmtree(folder)
-    elif path.is_file() and (before := _read(path)) != this and (folder / "checkpoint").exists():
-        changed = sorted(
-            [
-                f"{name.upper()}: {before['settings'].get(name)} -> {value}"
-                for name, value in this["settings"].items()
-                if before["settings"].get(name) != value
-            ]
-            + [f"{name}: changed" for name in ("records_digest", "start") if before[name] != this[name]]
-        )
-        raise UserError(
-            f"{folder}: was trained with other settings, so it cannot continue. FRESH=1 starts over, RUN=<new> keeps "
-            "it:\n" + "\n".join(f"  {line}" for line in changed)
-        )
+    elif (folder / "checkpoint").exists():
+        with json_files.reading_json(path, FORMAT, step="faces", absent="", again="FRESH=1 starts over.") as before:
+            changes = changed_settings(before["settings"], this["settings"])
+            changes += [f"{name}: changed" for name in ("records_digest", "start") if before[name] != this[name]]
+        refuse_to_continue(folder, changes)
     write_json(path, {"format": FORMAT, **this, "made": made})
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            "settings": dict(value["settings"]),
-            "records_digest": str(value["records_digest"]),
-            "start": str(value["start"]),
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not what `make faces` writes ({error!r}). FRESH=1 starts over.") from None
 
 
 def train_faces(
@@ -241,7 +208,7 @@ class _Run:
         self._settings, self._pictures = settings, pictures
         self._proto = yunet_network.read_onnx(start)
         self._fixed = yunet_network.read_weights(self._proto)
-        trained = yunet_network.trained_weights(self._proto, freeze=settings.freeze)
+        trained = yunet_network.trained_weights(self._proto, freeze=settings.freeze == "early")
         self._names = trained
         self._weights = [tf.Variable(self._fixed[name], name=f"weight_{number}") for number, name in enumerate(trained)]
         self._averages = [tf.Variable(weight, trainable=False) for weight in self._weights]

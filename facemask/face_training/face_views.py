@@ -50,7 +50,8 @@ def random_view(
     scale = float(np.exp(random.uniform(low, high))) / max(height, width)
     stretch = float(np.exp(random.uniform(-0.08, 0.08)))
     scale_x, scale_y = scale * stretch, scale / stretch
-    # The view's upper left corner in pixels of the scaled picture. Three of four views hold a face that chance chose.
+    # The view's upper left corner in pixels of the scaled picture. Three of four views hold a face that chance chose. A
+    # picture smaller than the view lies in its upper left corner, as in detection; in three of ten views anywhere.
     spare = np.array([width * scale_x - side, height * scale_y - side])
     corner = random.uniform(np.minimum(spare, 0) * (random.random() < 0.3), np.maximum(spare, 0) + 1e-6)
     if len(boxes) and random.random() < 0.75:

@@ -17,6 +17,7 @@ from facemask.data import drawn_sample, fold_records, manifest
 from facemask.data.fold_records import make_folds, read_folds, split_of_fold
 from facemask.data.ground_truth import read_records
 from facemask.data.splits import SPLITS
+from facemask.detect.faces import yunet
 from facemask.evaluation import cross_validation, evaluate, evaluated_pictures
 from facemask.evaluation.cross_validation import Answers, Plan, cross_validate, parse_plan
 from facemask.evaluation.measurement import MeasuredDetections, Speed
@@ -294,7 +295,7 @@ def test_each_fold_has_its_own_face_detector_which_another_crossval_takes(data, 
         def __call__(self, step, options):
             asked[step, options["run"]] = options
             if step == "faces":
-                network = cross_validation.Path(options["exported"]) / options["run"] / cross_validation.FACES_NETWORK
+                network = cross_validation.Path(options["exported"]) / options["run"] / yunet.TRAINED
                 network.parent.mkdir(parents=True)
                 network.write_text(options["run"])
             super().__call__(step, options)

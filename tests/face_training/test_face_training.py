@@ -10,6 +10,7 @@ import pytest
 from facemask.cli import faces_command
 from facemask.core.errors import UserError
 from facemask.detect.detector_choice import DetectorChoice, choose_detector
+from facemask.detect.faces import yunet
 from facemask.detect.faces.yunet import load_yunet
 from facemask.ready import shipped_detector
 
@@ -19,9 +20,17 @@ from facemask.face_training import face_export, face_training, yunet_network
 
 YUNET = shipped_detector.FOLDER / shipped_detector.YUNET
 SETTINGS = face_training.Settings(
-    steps=4, batch=2, side=96, smallest=100, largest=200, learning_rate=0.001, freeze=True, seed=5
+    steps=4, batch=2, side=96, smallest=100, largest=200, learning_rate=0.001, freeze="early", seed=5
 )
-SMALL = {"steps": 3, "batch": 2, "side": 96, "smallest": 100, "largest": 200, "faces_size": 320}
+SMALL = {
+    "freeze": faces_command.Freeze.NONE,
+    "steps": 3,
+    "batch": 2,
+    "side": 96,
+    "smallest": 100,
+    "largest": 200,
+    "faces_size": 320,
+}
 
 
 def test_tensorflow_computes_what_openvino_computes() -> None:
@@ -104,12 +113,15 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tiny_records: Path, tmp_path
 def test_the_step_trains_exports_and_measures(tiny_records: Path, tmp_path: Path, capsys) -> None:
     own = {"annotations": tiny_records, "models": tmp_path / "models", "exported": tmp_path / "exported"}
     faces_command.main(**own, **SMALL)
-    network = tmp_path / "exported" / "faces" / face_export.NETWORK
+    network = tmp_path / "exported" / "faces" / yunet.TRAINED
     said = capsys.readouterr().out
     assert f"FACES_MODEL={network}" in said and "test, after: AP@0.5" in said
     written = json.loads((network.parent / face_export.NAME).read_text())
     assert written["metrics"]["test"].keys() == {"before", "after"}
     assert written["made"]["settings"]["steps"] == 3 and written["size"] == 320
+    assert written["made"]["settings"]["freeze"] == "none"
+    before, after = (yunet_network.read_weights(yunet_network.read_onnx(file)) for file in (YUNET, network))
+    assert (before["420"] != after["420"]).any()  # the first convolution, which FREEZE=early would leave
 
     # Boxes of a network that was trained are not aligned as those of the published one are.
     shipped = DetectorChoice(tmp_path / "none", "ready")

@@ -20,6 +20,9 @@ from facemask.detect.faces.face_boxes import SAME_FACE, cannot_load, scale_pictu
 
 FILE = "YuNet's network (.onnx)"
 
+TRAINED = "yunet.onnx"
+"""The file in the folder of an exported face detector, which `make faces` writes."""
+
 MIN_SCORE = 0.2
 """Boxes that score less are left out: each costs the classifier's time, and few are faces."""
 
