@@ -278,6 +278,7 @@ def run_watch(
     halted: Callable[[], bool] = lambda: False,
     sliced: Detector | None = None,
     at_once: int = 1,
+    started: float | None = None,
 ) -> None:
     """Watch until Ctrl-C or SIGTERM, or until all video files have ended.
 
@@ -291,6 +292,7 @@ def run_watch(
         halted: Ends the watch, besides signals.
         sliced: See `Watch`.
         at_once: The number of frames that are detected at the same time.
+        started: The time of the first frame of video files, in seconds since 1970; None is now.
 
     Raises:
         UserError: Another watch uses the database, a video file cannot be read, or an action cannot be opened.
@@ -317,7 +319,8 @@ def run_watch(
         stack.callback(stopped.set)
         coming = detect_frames(feeds, watch.detect, at_once, asked)
         stack.enter_context(contextlib.closing(coming))  # type: ignore[type-var]
-        _loop(watch, feeds, coming, footage, receivers, wake, say, detector.label_map.names)
+        started = time.time() if started is None else started
+        _loop(watch, feeds, coming, footage, started, receivers, wake, say, detector.label_map.names)
         watch.close(time.time())
         wake()
         if not asked():  # all files have ended: nobody waits for this process to stop
@@ -331,12 +334,12 @@ def _loop(
     feeds: CameraFeeds,
     coming: Iterator[DetectedFrame | None],
     footage: Mapping[str, Footage],
+    started: float,
     receivers: Mapping[str, EventReceiver],
     wake: Callable[[], None],
     say: Callable[[str], None],
     classes: Sequence[str],
 ) -> None:
-    started = time.time()
     tick = _Ticks()
     for one in coming:
         if one is not None and one.found is not None:

@@ -71,11 +71,20 @@ def config(folder: Path, *rules: Rule, cameras: tuple[Camera, ...] = (DOOR,), **
 def watch(
     settings: WatchConfig, *sources: Footage, halted: Callable[[], bool] = lambda: False, at_once: int = 1
 ) -> Kept:
-    """Run a watch to the end of its footage; what it printed is `said` of the result."""
-    kept = Kept()
+    """Run a watch to the end of its footage, which begins with this hour: statistics count by minute and hour."""
+    kept, hour = Kept(), time.time() // 3600 * 3600
     by_name = {camera.name: source for camera, source in zip(settings.cameras, sources, strict=True)}
+    detector, receivers = PaintedFaces(), {"json": kept}
     watch_loop.run_watch(
-        settings, PaintedFaces(), [0.5, 0.5], by_name, {"json": kept}, lambda words: None, halted, at_once=at_once
+        settings,
+        detector,
+        [0.5, 0.5],
+        by_name,
+        receivers,
+        lambda words: None,
+        halted,
+        at_once=at_once,
+        started=hour,
     )
     return kept
 
