@@ -5,6 +5,7 @@ form come from evaluations on held-out pictures, of models that were trained wit
 """
 
 import base64
+import contextlib
 import dataclasses
 import re
 import shutil
@@ -20,7 +21,7 @@ from facemask.classifier import exported_classifier, face_classifier
 from facemask.core import exported_model, json_files, openvino_model
 from facemask.core.errors import UserError
 from facemask.core.exported_model import ExportedModel
-from facemask.core.files import replacing_file, replacing_folder, sha256, write_bytes, write_json
+from facemask.core.files import replacing_file, replacing_folder, sha256, write_json
 from facemask.core.onnx_weights import halve_weights
 from facemask.data.labelled_picture import GroundTruth
 from facemask.detect import runtimes
@@ -77,7 +78,9 @@ class Sources:
 
 
 def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], made: Mapping[str, Any]) -> Path:
-    """Write the folder of the shipped detector. `ready.json` comes last and holds the digests of the other files.
+    """Write the folder of the shipped detector. An error leaves the folder as it was.
+
+    `ready.json` holds the digests of the other files and is renamed last.
 
     Args:
         sources: What to make it from.
@@ -117,38 +120,46 @@ def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], 
         saved = sources.evaluations[first]
         gallery = report_pages.mistake_gallery(saved, results[first][1], sources.held_out, MISTAKES_SHOWN)
         sheet = mistake_sheet.draw_mistake_sheet(gallery)
-    if sources.detector is not None:
-        _write_detector(detector, folder / shipped_detector.DETECTOR, pictures)
-    if sources.classifier is not None:
-        _write_classifier(classifier, folder / shipped_detector.CLASSIFIER)
-    if sources.yunet is not None:
-        _copy_yunet(sources.yunet, folder / shipped_detector.YUNET)
-    if sources.faces is not None:
-        _write_faces(sources.faces, folder / shipped_detector.FACES, pictures)
-    training = {
-        part: folder / shipped_detector.TRAINING_WEIGHTS / f"{part}.npz"
-        for part in (shipped_detector.DETECTOR, shipped_detector.CLASSIFIER)
-    }
-    for part, file in sources.training_weights.items():
-        training[part].parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, training[part])
-    parts = [folder / part for part in (shipped_detector.DETECTOR, shipped_detector.CLASSIFIER)]
-    networks = [folder / name for name in (shipped_detector.YUNET, shipped_detector.FACES)]
-    files = [*networks, *(file for part in parts for file in sorted(part.rglob("*")))]
-    shipped = {str(file.relative_to(folder)): file for file in files if file.is_file()}
-    _refuse_too_large(shipped.values(), training.values())
-    value = {
-        "format": shipped_detector.FORMAT,
-        "forms": forms,
-        "files": {name: _digest(file) for name, file in shipped.items()},
-        "training_weights": {part: _digest(file) for part, file in training.items()},
-        "training_pictures": packed,
-        "made": without_machine_paths(dict(made)),
-    }
-    if sheet is not None:
-        write_bytes(folder / model_card.MISTAKES, sheet)
-    model_card.write_model_card(folder, value)
-    write_json(folder / shipped_detector.NAME, value)
+    training = {part: f"{shipped_detector.TRAINING_WEIGHTS}/{part}.npz" for part in ("detector", "classifier")}
+    paths = {part: folder / part for part in (*shipped_detector.PARTS, *training.values())}
+    with contextlib.ExitStack() as written:  # renamed when the block ends, the first one last
+
+        def beside(part: str) -> Path:
+            replacing = replacing_file if Path(part).suffix else replacing_folder
+            paths[part] = written.enter_context(replacing(folder / part))
+            return paths[part]
+
+        ready, card = beside(shipped_detector.NAME), beside(model_card.NAME)
+        if sheet is not None:
+            beside(model_card.MISTAKES).write_bytes(sheet)
+        if sources.detector is not None:
+            _write_detector(detector, beside(shipped_detector.DETECTOR), pictures)
+        if sources.classifier is not None:
+            _write_classifier(classifier, beside(shipped_detector.CLASSIFIER))
+        if sources.yunet is not None:
+            _copy_yunet(sources.yunet, beside(shipped_detector.YUNET))
+        if sources.faces is not None:
+            _write_faces(sources.faces, beside(shipped_detector.FACES), pictures)
+        for part, file in sources.training_weights.items():
+            shutil.copyfile(file, beside(training[part]))
+        shipped = {
+            str(Path(part, file.relative_to(paths[part]))): file
+            for part in shipped_detector.PARTS
+            for file in (paths[part], *sorted(paths[part].rglob("*")))
+            if file.is_file()
+        }
+        weights = {part: paths[name] for part, name in training.items()}
+        _refuse_too_large(shipped.values(), weights.values())
+        value = {
+            "format": shipped_detector.FORMAT,
+            "forms": forms,
+            "files": {name: _digest(file) for name, file in shipped.items()},
+            "training_weights": {part: _digest(file) for part, file in weights.items()},
+            "training_pictures": packed,
+            "made": without_machine_paths(dict(made)),
+        }
+        card.write_text(model_card.model_card(folder / model_card.RECIPE, value), encoding="utf-8")
+        write_json(ready, value)
     shipped_detector.open_shipped(folder)
     return folder / shipped_detector.NAME
 
@@ -238,27 +249,25 @@ def _ends(interval: Mapping[str, Any]) -> list[float | None]:
 
 def _write_detector(model: ExportedModel, target: Path, pictures: Sequence[np.ndarray]) -> None:
     reference = runtimes.load_model(model.folder, "openvino", "fp32").detect_all(pictures)
-    with replacing_folder(target) as beside:
-        (beside / "openvino").mkdir()
-        openvino_model.write_half_precision(model.openvino, beside / "openvino")
-        dataclasses.replace(model, folder=beside, thresholds={}).write({})
-        found = runtimes.load_model(beside, "openvino", "fp32").detect_all(pictures)
-        difference = parity.compare_detections(reference, found)
-        if not difference.good:
-            raise UserError(f"{model.openvino}: half precision changes its boxes ({difference}), so nothing is kept.")
+    (target / "openvino").mkdir()
+    openvino_model.write_half_precision(model.openvino, target / "openvino")
+    dataclasses.replace(model, folder=target, thresholds={}).write({})
+    found = runtimes.load_model(target, "openvino", "fp32").detect_all(pictures)
+    difference = parity.compare_detections(reference, found)
+    if not difference.good:
+        raise UserError(f"{model.openvino}: half precision changes its boxes ({difference}), so nothing is kept.")
 
 
 def _write_classifier(model: exported_classifier.ExportedClassifier, target: Path) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (16, model.size, model.size, 3), dtype=np.uint8)
     expected = face_classifier.open_classifier(model.folder, "openvino", "fp32").classify(list(crops))
-    with replacing_folder(target) as beside:
-        (beside / "openvino").mkdir()
-        openvino_model.write_half_precision(model.openvino, beside / "openvino")
-        dataclasses.replace(model, folder=beside, metrics={}).write({})
-        found = face_classifier.open_classifier(beside, "openvino", "fp32").classify(list(crops))
-        difference = float(np.abs(found - expected).max())
-        if not difference <= SAME_PROBABILITY:
-            raise UserError(f"{model.openvino}: half precision changes its probabilities by {difference:.3f}.")
+    (target / "openvino").mkdir()
+    openvino_model.write_half_precision(model.openvino, target / "openvino")
+    dataclasses.replace(model, folder=target, metrics={}).write({})
+    found = face_classifier.open_classifier(target, "openvino", "fp32").classify(list(crops))
+    difference = float(np.abs(found - expected).max())
+    if not difference <= SAME_PROBABILITY:
+        raise UserError(f"{model.openvino}: half precision changes its probabilities by {difference:.3f}.")
 
 
 def _write_faces(source: Path, target: Path, pictures: Sequence[np.ndarray]) -> None:
@@ -267,22 +276,20 @@ def _write_faces(source: Path, target: Path, pictures: Sequence[np.ndarray]) -> 
 
     proto = onnx.load(str(source))
     halve_weights(proto)
-    with replacing_file(target) as beside:
-        beside.write_bytes(proto.SerializeToString())
-        whole, halved = load_yunet([source], 640), load_yunet([beside], 640)
-        for picture in pictures:
-            [wanted], [found] = whole.find([picture]), halved.find([picture])
-            sure = wanted.xyxy[np.asarray(wanted.confidence) >= SURE_FACE]
-            overlaps = sv.box_iou_batch(sure, found.xyxy) if len(sure) and len(found) else np.zeros((len(sure), 1))
-            if len(sure) and overlaps.max(axis=1).min() < SAME_BOX:
-                raise UserError(f"{source}: half precision loses a face, so nothing is kept.")
+    target.write_bytes(proto.SerializeToString())
+    whole, halved = load_yunet([source], 640), load_yunet([target], 640)
+    for picture in pictures:
+        [wanted], [found] = whole.find([picture]), halved.find([picture])
+        sure = wanted.xyxy[np.asarray(wanted.confidence) >= SURE_FACE]
+        overlaps = sv.box_iou_batch(sure, found.xyxy) if len(sure) and len(found) else np.zeros((len(sure), 1))
+        if len(sure) and overlaps.max(axis=1).min() < SAME_BOX:
+            raise UserError(f"{source}: half precision loses a face, so nothing is kept.")
 
 
 def _copy_yunet(source: Path, target: Path) -> None:
     if not face_finder.is_published(source):
         raise UserError(f"{source}: is not the file of {face_finder.KINDS['yunet'].files[0].address}.")
-    if source.resolve() != target.resolve():
-        shutil.copyfile(source, target)
+    shutil.copyfile(source, target)
 
 
 def _refuse_too_large(shipped: Any, training: Any) -> None:

@@ -30,6 +30,7 @@ FORMS = ("ready", "ready-fast", "ready-ssd")
 
 DETECTOR, CLASSIFIER, YUNET = "detector", "classifier", "face_detection_yunet_2023mar.onnx"
 FACES = "faces.onnx"
+PARTS = (YUNET, FACES, DETECTOR, CLASSIFIER)
 """The parts of the folder. Every form uses some of them."""
 
 HASH_BYTES = 16

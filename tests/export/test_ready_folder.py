@@ -150,6 +150,41 @@ def test_one_form_gets_another_face_detector_and_all_else_stays(yunet: Path, tmp
         ready_folder.write_ready(dataclasses.replace(part, training_pictures=[1]), folder, [], {})
 
 
+def test_a_refused_part_leaves_the_folder_as_it_was(
+    yunet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(yunet, tmp_path)
+
+    def contents() -> dict[Path, bytes | None]:
+        return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+    before = contents()
+    larger = tmp_path / "larger.npz"
+    larger.write_bytes(b"other weights")
+    other = ready_folder.Sources(
+        write_detector(tmp_path / "other", "other"),
+        write_classifier(tmp_path / "other-classifier"),
+        yunet,
+        None,
+        {"ready": save_crossval(tmp_path / "other-ready", "two_stage")},
+        [(np.zeros((80, 100, 3), np.uint8), truth) for truth in TRUTHS],
+        [1, 2**127],
+        {"detector": larger, "classifier": larger},
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(ready_folder, "MOST_TRAINING", 20)
+        with pytest.raises(UserError, match="the weights to train on"):
+            ready_folder.write_ready(other, folder, [PICTURE], {"commit": "d", "made": "later"})
+    assert contents() == before
+    recipe = (folder / model_card.RECIPE).rename(tmp_path / model_card.RECIPE)
+    with pytest.raises(UserError, match=model_card.RECIPE):
+        ready_folder.write_ready(other, folder, [PICTURE], {"commit": "d", "made": "later"})
+    recipe.rename(folder / model_card.RECIPE)
+    assert contents() == before
+    ready_folder.write_ready(other, folder, [PICTURE], {"commit": "d", "made": "later"})
+    assert shipped_detector.training_weights("detector", folder).read_bytes() == b"other weights"
+
+
 def test_files_that_are_too_large_for_the_repository_are_refused(tmp_path: Path) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
     small.write_bytes(b"")
