@@ -14,6 +14,8 @@ FILE = "model.xml"
 """The network's file; its weights are in `model.bin` beside it."""
 
 _REQUESTS = ContextVar("requests", default=1)
+"""Of the block of `sharing_cores`. As an option it would pass through the loaders of all other runtimes and face
+detectors, which have no use for it."""
 
 
 @contextlib.contextmanager
