@@ -76,7 +76,7 @@ def main(
         for step, theirs in cross_validation.options_of_reused(other, folds).items():
             if given.get(step):
                 raise UserError(f"{step.upper()}_OPTIONS: REUSE={other.name} brings them. Leave one of the two out.")
-            if step in cross_validation.STEPS_OF[system] or (step == "faces" and system in cross_validation.USE_FACES):
+            if step in cross_validation.Plan(system, {**given, step: theirs}).steps:
                 given[step] = theirs
     plan = cross_validation.parse_plan(system, given)
     min_scores = None if threshold == "best" else parse_thresholds(threshold, LabelMap(folds.classes))

@@ -49,14 +49,12 @@ _DETECTOR, _CLASSIFIER, _FACES = ("train", "export"), ("classifier",), ("faces",
 STEPS_OF = {
     "ssd": (*_DETECTOR, "eval"),
     CLASSIFIER_SYSTEM: (*_CLASSIFIER, "answers"),
-    "two_stage": (*_CLASSIFIER, "eval"),
+    "two_stage": (*_FACES, *_DETECTOR, *_CLASSIFIER, "eval"),
     "rescored": (*_DETECTOR, *_CLASSIFIER, "eval"),
-    "fused": (*_DETECTOR, *_CLASSIFIER, "eval"),
+    "fused": (*_FACES, *_DETECTOR, *_CLASSIFIER, "eval"),
 }
-"""The steps of each fold, by system. All but "answers" are commands. A system's name is a DETECTOR of `make eval`."""
-
-USE_FACES = ("two_stage", "fused")
-"""The systems in which each fold trains a face detector too (`make faces`), if options for that step are given."""
+"""The steps of each fold, by system; `Plan.steps` leaves out those that its options do not need. All but "answers" are
+commands. A system's name is a DETECTOR of `make eval`."""
 
 RESERVED_OPTIONS = frozenset(
     (
@@ -87,13 +85,12 @@ class Plan:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps of each fold, in order."""
-        steps = STEPS_OF[self.system]
-        if "faces" in self.options and self.system in USE_FACES:
-            steps = (*_FACES, *steps)
-        if self.system == "two_stage" and self.options.get("eval", {}).get("faces") == "ssd":
-            return (*_DETECTOR, *steps)
-        return steps
+        """The steps of each fold, in order: a face detector is trained if there are options for it."""
+        finder = self.options.get("eval", {}).get("faces", "yunet")
+        unused = {*_DETECTOR} if self.system == "two_stage" and finder != "ssd" else set()
+        if finder != "yunet" or not self.options.get("faces"):
+            unused |= {*_FACES}
+        return tuple(step for step in STEPS_OF[self.system] if step not in unused)
 
 
 @dataclass(frozen=True)
@@ -128,9 +125,7 @@ def parse_plan(system: str, options: Mapping[str, Mapping[str, str]]) -> Plan:
     """
     if system not in STEPS_OF:
         raise UserError(f"SYSTEM={system}: must be one of {', '.join(STEPS_OF)}.")
-    plan = Plan(
-        system, {step: dict(sorted(given.items())) for step, given in options.items() if given or step == "faces"}
-    )
+    plan = Plan(system, {step: dict(sorted(given.items())) for step, given in options.items() if given})
     for step, given in plan.options.items():
         if step not in plan.steps:
             raise UserError(f"{step}: SYSTEM={system} has no such step; its steps are {', '.join(plan.steps)}.")

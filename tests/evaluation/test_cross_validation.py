@@ -208,7 +208,7 @@ def test_one_fold_screens_a_recipe(data, annotations, tmp_path):
         run(tmp_path, annotations, steps, fold=5)
 
 
-def test_models_of_another_crossval_are_reused(data, annotations, tmp_path):
+def test_models_of_another_crossval_are_reused(data, annotations, tmp_path, monkeypatch):
     folds, common = read_folds(annotations), {"annotations": annotations, "crossval": tmp_path / "crossval"}
     trained = Steps(data, annotations, fail_at=("train", "fold4"))
     with pytest.raises(KeyboardInterrupt):
@@ -228,6 +228,14 @@ def test_models_of_another_crossval_are_reused(data, annotations, tmp_path):
     ]
     assert (other / "exported" / "fold3" / "weights.bin").read_text() == "3"
 
+    plans = []
+    monkeypatch.setattr(
+        cross_validation, "cross_validate", lambda folder, folds, plan, *rest, **more: plans.append(plan)
+    )
+    monkeypatch.setattr(cross_validation, "report_detector", lambda *rest: None)
+    for options, steps in (("FACES=ssd", {"train", "eval"}), ("FACES=yunet", {"eval"})):
+        crossval_command.main(system="two_stage", reuse="ssd", eval_options=options, **common)
+        assert plans[-1].options.keys() == steps
     with pytest.raises(UserError, match="TRAIN_OPTIONS"):
         crossval_command.main(system="fused", reuse="ssd", train_options="STEPS=6", **common)
     with pytest.raises(UserError, match="none"):
@@ -283,9 +291,11 @@ def test_systems_have_the_steps_that_they_need():
     assert parse_plan("fused", {}).steps == ("train", "export", "classifier", "eval")
     assert parse_plan("two_stage", {}).steps == ("classifier", "eval")
     assert parse_plan("two_stage", {"eval": {"faces": "ssd"}}).steps == ("train", "export", "classifier", "eval")
-    assert parse_plan("two_stage", {"faces": {}}).steps == ("faces", "classifier", "eval")
-    with pytest.raises(UserError, match="faces"):
-        parse_plan("ssd", {"faces": {"steps": "5"}})
+    faces = {"faces": {"steps": "5"}}
+    assert parse_plan("two_stage", faces).steps == ("faces", "classifier", "eval")
+    for system, options in (("ssd", faces), ("two_stage", faces | {"eval": {"faces": "ssd"}})):
+        with pytest.raises(UserError, match="faces"):
+            parse_plan(system, options)
 
 
 def test_each_fold_has_its_own_face_detector_which_another_crossval_takes(data, annotations, tmp_path):
