@@ -77,9 +77,9 @@ class ClassifierSamples:
 
 
 def draw_images(images: int, draws: int = DEFAULT_DRAWS, seed: int = 0) -> np.ndarray:
-    """Draw images with replacement: (1 + draws, images) int, how often each counts. The first row counts each once."""
+    """Draw images with replacement: (1 + draws, images), how often each counts. The first row counts each once."""
     random = np.random.default_rng(seed)
-    counts = np.ones((1 + draws, images), np.int32)
+    counts = np.ones((1 + draws, images), np.int16)
     share = np.full(images, 1 / images)
     for row in counts[1:]:  # one at a time: all at once would be 64 bits wide
         row[:] = random.multinomial(images, share)

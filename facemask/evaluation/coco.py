@@ -483,27 +483,15 @@ def detections_to_coco(
             }
 
 
-def evaluation_from_coco(
-    dataset: dict[str, Any], results: Iterable[dict[str, Any]]
-) -> tuple[list[GroundTruth], list["sv.Detections"], LabelMap]:
-    """Read back what `ground_truth_to_coco` and `detections_to_coco` made. The metrics of the result are the same.
-
-    Args:
-        dataset: A COCO data set.
-        results: Detections in COCO's result format. They are read once, and none is kept as it is.
-
-    Returns:
-        The ground truth of each image, its detections in the same order, and the label map.
+def ground_truth_from_coco(dataset: dict[str, Any]) -> tuple[list[GroundTruth], LabelMap]:
+    """Read back what `ground_truth_to_coco` made: the ground truth of each image, and the label map.
 
     Raises:
         ValueError, KeyError, TypeError: The values have another structure.
     """
-    import supervision as sv
-
     categories = sorted(dataset["categories"], key=lambda category: category["id"])
     if [category["id"] for category in categories] != list(range(1, len(categories) + 1)):
         raise ValueError("category ids do not run from 1")
-    label_map = LabelMap(tuple(category["name"] for category in categories))
     boxes: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in dataset["images"]}
     for annotation in dataset["annotations"]:
         boxes[annotation["image_id"]].append(annotation)
@@ -519,22 +507,39 @@ def evaluation_from_coco(
         )
         for image in dataset["images"]
     ]
-    place = {image["id"]: index for index, image in enumerate(dataset["images"])}
+    return truths, LabelMap(tuple(category["name"] for category in categories))
+
+
+def detections_from_coco(
+    truths: Sequence[GroundTruth], results: Iterable[dict[str, Any]], label_map: LabelMap
+) -> list["sv.Detections"]:
+    """Read back what `detections_to_coco` made: the detections of each image. The metrics of them are the same.
+
+    Args:
+        truths: The ground truth of each image.
+        results: Detections in COCO's result format. They are read once, and none is kept as it is.
+        label_map: The classes.
+
+    Raises:
+        ValueError, KeyError, TypeError: The values have another structure.
+    """
+    import supervision as sv
+
+    place = {truth.image_id: index for index, truth in enumerate(truths)}
     values = array("d")
     for result in results:
         left, top, width, height = result["bbox"]
         corners = left, top, left + width, top + height
         values.extend((place[result["image_id"]], result["category_id"], *corners, result["score"]))
-    rows = np.array(values).reshape(-1, 7)
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    rows = np.asarray(values).reshape(-1, 7)  # the memory of `values`, not a copy
+    if (np.diff(rows[:, 0]) < 0).any():
+        rows = rows[np.argsort(rows[:, 0], kind="stable")]
     detections = []
-    for image, own in zip(
-        dataset["images"], np.split(rows, np.searchsorted(rows[:, 0], range(1, len(place)))), strict=True
-    ):
+    for truth, own in zip(truths, np.split(rows, np.searchsorted(rows[:, 0], range(1, len(place)))), strict=True):
         ids = own[:, 1].astype(int)
-        _check_ids(ids, label_map, image["file_name"])
+        _check_ids(ids, label_map, truth.name)
         detections.append(sv.Detections(xyxy=own[:, 2:6], confidence=own[:, 6], class_id=ids))
-    return truths, detections, label_map
+    return detections
 
 
 def _bbox(box: np.ndarray) -> list[float]:

@@ -245,9 +245,8 @@ def read_evaluation(folder: Path) -> SavedEvaluation:
                 raise UserError(f"{path}: no such file. {again}")
             if sha256(path) != metrics["files"][name]:
                 raise UserError(f"{path}: not the file that {METRICS} in the same folder was computed from. {again}")
-        truth = json.loads((folder / TRUTH_FILE).read_text(encoding="utf-8"))
-        predictions = _read_predictions(folder / PREDICTIONS_FILE)
-        truths, detections, label_map = coco.evaluation_from_coco(truth, predictions)
+        truths, label_map = coco.ground_truth_from_coco(json.loads((folder / TRUTH_FILE).read_bytes()))
+        detections = coco.detections_from_coco(truths, _read_predictions(folder / PREDICTIONS_FILE), label_map)
     return SavedEvaluation(folder, metrics, tuple(truths), tuple(detections), label_map)
 
 
