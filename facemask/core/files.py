@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,21 @@ def _exchange(one: Path, other: Path) -> bool:
     if failed and (number := ctypes.get_errno()) not in _NOT_EXCHANGED:
         raise OSError(number, os.strerror(number), os.fspath(other))
     return not failed
+
+
+def read_plain_file(path: Path, most: int) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: It cannot be read, is not a plain file, or has more than `most` bytes; its `strerror` says which.
+    """
+    # Checked before opening: opening a named pipe would wait for a writer forever.
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a file")
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"{status.st_size >> 20} MB, the limit is {most >> 20} MB")
+    return path.read_bytes()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

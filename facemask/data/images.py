@@ -9,7 +9,6 @@ stored unchanged. Files that it cannot decode, or decodes to something else than
 import hashlib
 import io
 import re
-import stat
 import struct
 import warnings
 import zlib
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from facemask.core.files import read_plain_file
 from facemask.data.perceptual_hash import perceptual_hash
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"])
@@ -97,13 +97,7 @@ class Prepared:
 def read_bytes(path: Path) -> bytes:
     """The file's bytes. Raises ImageError if it cannot be read, is not a file, or is larger than `MAX_BYTES`."""
     try:
-        # Checked before opening: opening a named pipe would wait for a writer forever.
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not a file")
-        if status.st_size > MAX_BYTES:
-            raise ImageError(f"{status.st_size >> 20} MB, the limit is {MAX_BYTES >> 20} MB")
-        return path.read_bytes()
+        return read_plain_file(path, MAX_BYTES)
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})") from None
 

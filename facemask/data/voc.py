@@ -6,14 +6,13 @@ counted from 0 at the image's upper left corner. (The VOC challenge itself count
 """
 
 import math
-import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lxml import etree
 
 from facemask.core.errors import UserError
-from facemask.core.files import replacing_file
+from facemask.core.files import read_plain_file, replacing_file
 
 MAX_BYTES = 8 << 20
 """Larger XML files are refused. labelImg needs some 350 bytes a box, so more than 20,000 boxes fit."""
@@ -114,13 +113,7 @@ def parse_voc(path: Path, data: bytes) -> Annotation:
 def read_bytes(path: Path) -> bytes:
     """The XML file's bytes. Raises VocError where it cannot be read, is not a plain file, or is too large."""
     try:
-        # Checked before opening: opening a named pipe would wait for a writer forever.
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise VocError(f"{path}: not a file.")
-        if status.st_size > MAX_BYTES:
-            raise VocError(f"{path}: {status.st_size >> 20} MB, more than any annotation needs. Is it one?")
-        return path.read_bytes()
+        return read_plain_file(path, MAX_BYTES)
     except OSError as error:
         raise VocError(f"{path}: cannot be read ({error.strerror}).") from None
 

@@ -129,3 +129,13 @@ def test_a_lock_is_held_by_one_process_and_falls_with_it(tmp_path: Path) -> None
         holder.kill()
     with files.holding_lock(tmp_path / ".lock", "busy"):
         pass
+
+
+def test_a_pipe_and_a_file_that_is_too_large_are_not_opened(tmp_path: Path) -> None:
+    plain, pipe = tmp_path / "plain", tmp_path / "pipe"
+    plain.write_bytes(b"four")
+    os.mkfifo(pipe)
+    assert files.read_plain_file(plain, 4) == b"four"
+    for path, most, reason in ((plain, 3, "limit"), (pipe, 4, "not a file"), (tmp_path, 4, "not a file")):
+        with pytest.raises(OSError, match=reason):
+            files.read_plain_file(path, most)

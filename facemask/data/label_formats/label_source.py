@@ -7,7 +7,6 @@ import contextlib
 import functools
 import json
 import os
-import stat
 import zipfile
 import zlib
 from collections import defaultdict
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from facemask.core.errors import UserError
-from facemask.core.files import is_utf8
+from facemask.core.files import is_utf8, read_plain_file
 from facemask.data import images
 
 MAX_LABEL_BYTES = 512 << 20
@@ -206,12 +205,7 @@ def _files_below(folder: Path) -> Iterator[str]:
 def _from_folder(folder: Path, name: str, limit: int) -> bytes:
     path = folder / name
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{path}: not a file.")
-        if status.st_size > limit:
-            raise UserError(f"{path}: {status.st_size >> 20} MB, the limit is {limit >> 20} MB.")
-        return path.read_bytes()
+        return read_plain_file(path, limit)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
 
