@@ -24,7 +24,8 @@ def main(
     from facemask.evaluation import comparison, evaluate
     from facemask.evaluation.report import metric_tables, report_pages
 
-    saved = [evaluate.read_evaluation(reports / name) for name in comparison.parse_run_names(runs)]
+    # One after the other, so that the detections of only one are in memory.
+    saved = [evaluate.read_evaluation(reports / name).match() for name in comparison.parse_run_names(runs)]
     compared = comparison.compare_evaluations(saved, draws, seed)
     write_json(reports / f"{out}.json", compared.to_json() | {"made": made_by("compare", runs=runs)})
     path = reports / f"{out}.html"

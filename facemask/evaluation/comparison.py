@@ -10,7 +10,7 @@ import numpy as np
 from facemask.core.errors import UserError
 from facemask.evaluation import bootstrap, evaluate
 from facemask.evaluation.bootstrap import ConfidenceInterval
-from facemask.evaluation.evaluate import SavedEvaluation
+from facemask.evaluation.evaluate import MatchedEvaluation
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def parse_run_names(text: str) -> tuple[str, ...]:
 
 
 def compare_evaluations(
-    saved: Sequence[SavedEvaluation], draws: int = bootstrap.DEFAULT_DRAWS, seed: int = 0
+    saved: Sequence[MatchedEvaluation], draws: int = bootstrap.DEFAULT_DRAWS, seed: int = 0
 ) -> Comparison:
     """Compare evaluations of the same images.
 

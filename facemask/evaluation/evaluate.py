@@ -12,7 +12,6 @@ separately. Pictures, pages and videos show one box per face, as `one_box` in me
 """
 
 import dataclasses
-import functools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -80,11 +79,22 @@ class SavedEvaluation:
     detections: "tuple[sv.Detections, ...]"
     label_map: LabelMap
 
-    @functools.cached_property
-    def matches(self) -> tuple[coco.Matches, ...]:
-        """The matches of the detections. pycocotools matches again, once."""
+    def match(self) -> "MatchedEvaluation":
+        """Match the detections again, by pycocotools."""
         most = self.metrics["figures"]["max_detections"]
-        return coco.match_detections(self.truths, self.detections, self.label_map, most)
+        matches = coco.match_detections(self.truths, self.detections, self.label_map, most)
+        return MatchedEvaluation(self.folder, self.metrics, self.truths, self.label_map, matches)
+
+
+@dataclass(frozen=True)
+class MatchedEvaluation:
+    """A `SavedEvaluation` with the matches of each class, and without its detections, which take more memory."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    truths: tuple[GroundTruth, ...]
+    label_map: LabelMap
+    matches: tuple[coco.Matches, ...]
 
 
 def compute_metrics(
@@ -270,7 +280,7 @@ def recompute_result(saved: SavedEvaluation) -> EvaluationResult:
     return compute_metrics(saved.truths, saved.detections, saved.label_map, chosen_thresholds(saved.metrics), most)
 
 
-def refuse_different_images(saved: Sequence[SavedEvaluation]) -> None:
+def refuse_different_images(saved: Sequence[MatchedEvaluation]) -> None:
     """Refuse to compare evaluations of different images or labels.
 
     Raises:

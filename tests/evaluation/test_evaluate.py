@@ -1,17 +1,18 @@
 import io
 import json
 import tracemalloc
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_detections import CLASSES, found, street, truth
 
+from facemask.cli import compare_command
 from facemask.core.errors import UserError
 from facemask.data import voc
-from facemask.evaluation import coco, comparison, evaluate
+from facemask.evaluation import coco, evaluate
 from facemask.evaluation.measurement import MeasuredDetections, Speed
-from facemask.evaluation.report import report_pages
 
 SPEED = Speed(images=2, batch=1, latency_ms=12.0, latency_p95_ms=15.0, images_per_second=50.0, hardware="a machine")
 MODEL = {
@@ -139,26 +140,27 @@ def test_only_the_same_images_are_compared(tmp_path):
     save(tmp_path / "fewer", truths[:9], detections[:9])
     moved = [truth(1, (1, 0, 0, 50, 50)), *truths[1:]]
     save(tmp_path / "moved", moved, detections)
-    a, b, fewer, other = (evaluate.read_evaluation(tmp_path / name) for name in ("a", "b", "fewer", "moved"))
+    a, b, fewer, other = (evaluate.read_evaluation(tmp_path / name).match() for name in ("a", "b", "fewer", "moved"))
     evaluate.refuse_different_images([a, b])
     for different in (fewer, other):
         with pytest.raises(UserError, match=str(different.folder)):
             evaluate.refuse_different_images([a, different])
 
 
-def test_a_comparison_matches_each_evaluation_once(tmp_path, monkeypatch):
+def test_a_comparison_holds_the_detections_of_one_evaluation_at_a_time(tmp_path, monkeypatch):
     for name in ("a", "b"):
         save(tmp_path / name, *street(4))
-    saved = [evaluate.read_evaluation(tmp_path / name) for name in ("a", "b")]
-    match, calls = coco.match_detections, []
+    read, detections = evaluate.read_evaluation, []
 
-    def counted(*arguments):
-        calls.append(arguments)
-        return match(*arguments)
+    def watched(folder):
+        assert all(one() is None for one in detections)
+        saved = read(folder)
+        detections.extend(weakref.ref(one) for one in saved.detections)
+        return saved
 
-    monkeypatch.setattr(coco, "match_detections", counted)
-    report_pages.render_comparison(saved, comparison.compare_evaluations(saved, draws=100))
-    assert len(calls) == 2
+    monkeypatch.setattr(evaluate, "read_evaluation", watched)
+    compare_command.main(runs="a,b", draws=100, reports=tmp_path)
+    assert len(detections) == 8
 
 
 def test_notes_say_what_to_beware_of():

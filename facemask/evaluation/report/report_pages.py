@@ -23,7 +23,7 @@ from facemask.evaluation import (
     training_curves,
 )
 from facemask.evaluation.comparison import Comparison
-from facemask.evaluation.evaluate import EvaluationResult, SavedEvaluation
+from facemask.evaluation.evaluate import EvaluationResult, MatchedEvaluation, SavedEvaluation
 from facemask.evaluation.mistakes import Mistake
 from facemask.evaluation.report import metric_tables, report_charts
 from facemask.evaluation.report.picture_crops import PictureCrop, crop_boxes
@@ -189,7 +189,7 @@ def render_report_with_extras(saved: SavedEvaluation, models: Path, most: int, d
     return render_report(saved, result, extras)
 
 
-def render_comparison(saved: Sequence[SavedEvaluation], compared: Comparison) -> str:
+def render_comparison(saved: Sequence[MatchedEvaluation], compared: Comparison) -> str:
     """The comparison of several evaluations, as HTML."""
     systems = compared.systems
     curves = [[thresholds.precision_recall_curve(one) for one in each.matches] for each in saved]
