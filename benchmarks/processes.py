@@ -49,7 +49,9 @@ def measure(command: list[str]) -> Cost:
                 try:
                     processes = [root, *root.children(recursive=True)]
                     spent.update((one.pid, sum(one.cpu_times()[:2])) for one in processes)
-                    peak = max(peak, sum(one.memory_info().rss for one in processes))
+                    # A process that has not begun its own program yet shares its parent's memory (vfork), so that both
+                    # have the very same numbers.
+                    peak = max(peak, sum(one.rss for one in {one.memory_info() for one in processes}))
                 except psutil.Error:
                     continue  # a process has ended meanwhile
 
