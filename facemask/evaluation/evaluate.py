@@ -142,11 +142,11 @@ def _one_box_points(
     min_scores: Sequence[float],
 ) -> tuple[OperatingPoint, ...]:
     """Precision, recall and F1 of each class with one box per face, that of its best class."""
-    reduced = [one_box_per_face(found) for found in detections]
-    pairings = [
-        confusion.pair_detections(truth, found, min_scores) for truth, found in zip(truths, reduced, strict=True)
-    ]
-    counts = confusion.confusion_matrix(truths, reduced, pairings, len(label_map))
+    counts = np.zeros((len(label_map) + 1, len(label_map) + 1), int)
+    for truth, found in zip(truths, detections, strict=True):  # the boxes of all images at once would need memory
+        reduced = one_box_per_face(found)
+        pairing = confusion.pair_detections(truth, reduced, min_scores)
+        counts += confusion.confusion_matrix([truth], [reduced], [pairing], len(label_map))
     hits, boxes, detected = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     return tuple(
         thresholds.operating_point(name, min_scores[k], int(hits[k]), int(detected[k] - hits[k]), int(boxes[k]))
