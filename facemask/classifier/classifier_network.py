@@ -110,6 +110,11 @@ class Network:
         """All trainable variables."""
         return [*self.backbone.trainable_variables, *self.head_variables]
 
+    @property
+    def all_variables(self) -> list[Any]:
+        """All variables, with batch normalisation's moving averages."""
+        return [*self.backbone.variables, *self.head_variables]
+
     def as_checkpoint(self) -> Any:
         """The parts of the network that a checkpoint holds."""
         import tensorflow as tf

@@ -5,7 +5,7 @@ A run's folder, `workspace/models/<RUN>`:
 classifier.json       the run's `Settings`, its classes, the digest of its faces, and its provenance
 history.json          one entry an epoch: losses and accuracies on train and val
 checkpoint, ckpt-N.*  the latest checkpoint; N is the step
-best/                 the weights of the best epoch, by macro F1 on val, then by loss; of the last without val
+best/                 the averaged weights of the best epoch, by macro F1 on val, then by loss; of the last without val
 
 Each step depends on the seed and its number alone, so a resumed run ends with the same result as an uninterrupted one.
 """
@@ -31,6 +31,7 @@ from facemask.core.files import write_json
 from facemask.core.progress import Progress
 from facemask.core.run_settings import changed_settings, refuse_to_continue
 from facemask.tfod import training_runs
+from facemask.tfod.averaged_weights import AveragedWeights
 
 FORMAT = 1
 NAME = "classifier.json"
@@ -56,6 +57,7 @@ class Settings:
         class_weights: "balanced" gives each class the same weight in the loss, "none" each face.
         augment: "light" or "strong" (see `face_augmentation`), or "none".
         precision: "bf16" or "fp32".
+        average: Decay of the averaged weights, which are validated and exported; 0 for no averages.
         seed: Seed of the weights, the order, the augmentation and the dropout.
         alpha: MobileNetV2's width.
     """
@@ -71,6 +73,7 @@ class Settings:
     dropout: float = 0.2
     class_weights: str = "none"
     augment: str = "strong"
+    average: float = 0.997
     precision: str = "fp32"
     seed: int = 0
     alpha: float = 1.0
@@ -286,8 +289,13 @@ class _Run:
         # Sums over the current epoch: the loss of its batches, correct answers, faces.
         self._totals = tf.Variable(tf.zeros(3), trainable=False)
         self._weights = tf.constant(_class_weights(faces, settings.class_weights), tf.float32)
+        self._averages = AveragedWeights(self.network.all_variables, settings.average)
         checkpoint = tf.train.Checkpoint(
-            step=self._step, totals=self._totals, network=self.network.as_checkpoint(), **self._optimizers
+            step=self._step,
+            totals=self._totals,
+            network=self.network.as_checkpoint(),
+            **self._optimizers,
+            **self._averages.parts(),
         )
         self._manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
         self._saved = time.monotonic()
@@ -306,12 +314,13 @@ class _Run:
         """Restore the latest checkpoint, if there is one. Returns the epochs that it has completed."""
         if not self._manager.latest_checkpoint:
             return ()
-        self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
+        self._averages.restore(self._manager.checkpoint, self._manager.latest_checkpoint)
         # A killed process may have written an epoch to the history whose checkpoint was not saved.
         return read_history(self._folder)[: self.done // self._steps_an_epoch]
 
     def save(self) -> None:
-        self._manager.save(checkpoint_number=self.done)
+        with self._averages.as_model():
+            self._manager.save(checkpoint_number=self.done)
         self._saved = time.monotonic()
 
     def keep(self, history: tuple[Epoch, ...]) -> None:
@@ -320,7 +329,8 @@ class _Run:
 
         if best_epoch(history) == history[-1]:
             best = tf.train.CheckpointManager(self.network.as_checkpoint(), self._folder / "best", max_to_keep=1)
-            best.save(checkpoint_number=history[-1].epoch)
+            with self._averages.as_model():
+                best.save(checkpoint_number=history[-1].epoch)
         write_json(self._folder / "history.json", [dataclasses.asdict(one) for one in history])
 
     def advance(self, epoch: int, at: int) -> tuple[float, float]:
@@ -343,6 +353,7 @@ class _Run:
             tf.constant([settings.seed, self.done], tf.int64),
         )
         self._step.assign_add(1)
+        self._averages.update(self.done)
         return float(loss), rate
 
     def end_epoch(self, epoch: int) -> Epoch:
@@ -350,7 +361,8 @@ class _Run:
         loss, right, count = (float(value) for value in self._totals.numpy())
         faces, found = self._faces.splits["val"], None
         if len(faces):
-            probabilities = self._probabilities(faces)
+            with self._averages.as_model():
+                probabilities = self._probabilities(faces)
             found = classifier_metrics.measure_classifier(probabilities, faces.labels, self._faces.label_map)
         return Epoch(
             epoch + 1,

@@ -89,6 +89,9 @@ def main(
             "resolution; none changes nothing."
         ),
     ] = Augment.STRONG,
+    average: Annotated[
+        float, typer.Option(help="Decay of averaged weights a step; 0: the last step's weights.", min=0, max=0.9999)
+    ] = 0.997,
     precision: options.TrainingPrecision = options.TRAINING_PRECISION,
     seed: options.Seed = options.SEED,
     fresh: options.Fresh = False,
@@ -141,6 +144,7 @@ def main(
         dropout=dropout,
         class_weights=class_weights.value,
         augment=augment.value,
+        average=average,
         precision="bf16" if classifier_network.choose_bf16(precision.value, backbone.value) else "fp32",
         seed=seed,
     )

@@ -8,7 +8,7 @@ It stores the raw weights, from which training continues, as `raw`.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from facemask.core.errors import UserError
@@ -22,14 +22,14 @@ class AveragedWeights:
     With a decay of 0 there are no averages, and no method changes the model.
 
     Args:
-        model: The API's DetectionModel with its variables.
+        variables: The model's variables, trained or not.
         decay: The factor of the old average at each step, in [0, 1). 0.998 averages over about 500 steps.
 
     Attributes:
         variables: The averages. Inside a block of `as_model`, the raw weights.
     """
 
-    def __init__(self, model: Any, decay: float) -> None:
+    def __init__(self, variables: Sequence[Any], decay: float) -> None:
         import tensorflow as tf
 
         self.decay = decay
@@ -37,7 +37,7 @@ class AveragedWeights:
         # Each of several devices has its own statistics. Averaging them at each step would cost a transfer each.
         self._weights = [
             variable
-            for variable in (model.variables if decay else [])
+            for variable in (variables if decay else [])
             if variable.dtype.is_floating
             and not (several and variable.synchronization == tf.VariableSynchronization.ON_READ)
         ]

@@ -240,7 +240,7 @@ def train_loop(
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
         model, optimizer, learning_rate, batches = _build(configs, strategy, step, record_summaries)
-        averages = AveragedWeights(model, options.average)
+        averages = AveragedWeights(model.variables, options.average)
         checkpoint = tf.train.Checkpoint(step=step, model=model, optimizer=optimizer, **averages.parts())
         # A checkpoint holds averages over all workers, so all of them must save; only the chief's stays.
         own = model_lib_v2.get_filepath(strategy, str(folder))

@@ -119,6 +119,36 @@ def test_it_learns(trained: tuple[Path, classifier_training.Outcome]) -> None:
     assert outcome.history[-1].loss < outcome.history[0].loss
 
 
+def test_the_averaged_weights_are_kept_as_the_best(
+    faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    raw: list[np.ndarray] = []
+
+    def advance(self: classifier_training._Run, epoch: int, at: int) -> tuple[float, float]:
+        if not raw:
+            raw.append(self.network.last.kernel.numpy())
+        told = before(self, epoch, at)
+        raw.append(self.network.last.kernel.numpy())
+        return told
+
+    before = classifier_training._Run.advance
+    monkeypatch.setattr(classifier_training._Run, "advance", advance)
+    run(tmp_path / "run", dataclasses.replace(SETTINGS, epochs=1, average=0.3), faces)
+    average = raw[0]
+    for step, weights in enumerate(raw[1:], 1):
+        decay = min(0.3, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * weights
+    assert len(raw) > 3 and not np.allclose(average, raw[-1], atol=1e-5)
+    for folder in (tmp_path / "run" / "best", tmp_path / "run"):
+        kept = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder)))
+        prefix = "" if folder.name == "best" else "network/"
+        np.testing.assert_allclose(
+            kept.get_tensor(f"{prefix}last/kernel/.ATTRIBUTES/VARIABLE_VALUE"), average, atol=1e-6
+        )
+
+
 def test_without_val_the_last_epoch_is_kept_and_exported(faces: FaceSet, tmp_path: Path) -> None:
     none = Faces(np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64), ())
     all_in_train = dataclasses.replace(faces, splits={"train": drawn(32, 0), "val": none, "test": none})

@@ -23,7 +23,7 @@ def model():
 
 
 def test_averages_are_the_exponential_ones_of_every_number(model):
-    averages = AveragedWeights(model, 0.5)
+    averages = AveragedWeights(model.variables, 0.5)
     expected = model.weight.numpy(), model.statistic.numpy()
     for step in range(1, 30):
         model.weight.assign_add([1.0, -step])
@@ -53,7 +53,7 @@ def saved(model, averages, path: Path) -> str:
 def restored(model, decay, prefix):
     import tensorflow as tf
 
-    averages = AveragedWeights(model, decay)
+    averages = AveragedWeights(model.variables, decay)
     averages.restore(tf.train.Checkpoint(model=model, **averages.parts()), prefix)
     return averages
 
@@ -70,7 +70,7 @@ def another(model):
 def test_a_checkpoint_holds_the_averages_as_the_model_and_goes_on_from_the_raw_weights(model, tmp_path):
     import tensorflow as tf
 
-    averages = AveragedWeights(model, 0.9)
+    averages = AveragedWeights(model.variables, 0.9)
     model.weight.assign([5.0, 6.0])
     averages.update(1000)
     prefix = saved(model, averages, tmp_path)
@@ -85,7 +85,7 @@ def test_a_checkpoint_holds_the_averages_as_the_model_and_goes_on_from_the_raw_w
 
 def test_a_run_without_averages_starts_them_at_its_weights(model, tmp_path):
     model.weight.assign([5.0, 6.0])
-    prefix = saved(model, AveragedWeights(model, 0.0), tmp_path)
+    prefix = saved(model, AveragedWeights(model.variables, 0.0), tmp_path)
     new = another(model)
     averages = restored(new, 0.9, prefix)
     np.testing.assert_array_equal(new.weight, [5.0, 6.0])
@@ -94,7 +94,7 @@ def test_a_run_without_averages_starts_them_at_its_weights(model, tmp_path):
 
 
 def test_a_run_with_averages_does_not_go_on_without_them(model, tmp_path):
-    prefix = saved(model, AveragedWeights(model, 0.9), tmp_path)
+    prefix = saved(model, AveragedWeights(model.variables, 0.9), tmp_path)
     with pytest.raises(UserError, match="AVERAGE="):
         restored(another(model), 0.0, prefix)
 
