@@ -245,7 +245,7 @@ def test_yunets_outputs_become_boxes_of_the_picture() -> None:
     [found] = yunet.YuNet("", (600, 200), Scripted()).find([image])
     # The centre is at (88, 60), the sides are 96 and 32, in the picture three times as large.
     np.testing.assert_allclose(found.xyxy, [[40 / 3, 44 / 3, 136 / 3, 76 / 3]], rtol=1e-5)
-    assert found.confidence.tolist() == [0.75]
+    assert found.confidence.tolist() == [0.5625]  # 0.9 x 0.625
 
 
 @pytest.mark.parametrize(
@@ -275,9 +275,9 @@ def test_yunet_finds_what_opencv_finds_with_it(
     image = face_boxes.scale_picture(photograph[0], 320)
     finder = yunet.load_yunet([networks / YUNET], 320)
     [found] = finder.find([image])
-    theirs = cv2.FaceDetectorYN.create(str(networks / YUNET), "", image.shape[1::-1], yunet.MIN_SCORE, 0.3, 5000)
+    theirs = cv2.FaceDetectorYN.create(str(networks / YUNET), "", image.shape[1::-1], yunet.MIN_SCORE**0.5, 0.3, 5000)
     _, rows = theirs.detect(np.ascontiguousarray(image[:, :, ::-1]))
-    expected = face_boxes.to_faces(np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]), rows[:, 14], image)
+    expected = face_boxes.to_faces(np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]), rows[:, 14] ** 2, image)
     np.testing.assert_allclose(found.xyxy, expected.xyxy, atol=0.05)
     np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-3)
 

@@ -92,7 +92,7 @@ function decodeGrid(outputs, stride, columns, leastScore) {
   const share = (value) => Math.min(Math.max(value, 0), 1);
   const found = [];
   for (let cell = 0; cell < faces.length; cell++) {
-    const score = Math.fround(Math.sqrt(Math.fround(share(faces[cell]) * share(objects[cell]))));
+    const score = Math.fround(share(faces[cell]) * share(objects[cell]));
     if (!(score >= leastScore)) continue;
     const [right, down, wide, high] = boxes.subarray(4 * cell, 4 * cell + 4);
     const [x, y] = [((cell % columns) + right) * stride, (Math.floor(cell / columns) + down) * stride];
