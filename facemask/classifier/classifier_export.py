@@ -99,9 +99,17 @@ def export_classifier(
     """
     refuse_a_detector(target)
     with replacing_folder(target) as beside:
-        _write_saved_model(run, settings, len(faces.label_map), beside / "saved_model")
+        _write_saved_model(run, settings, faces, beside / "saved_model")
         described = ExportedClassifier(
-            beside, settings.backbone, faces.label_map, settings.size, margin, target.name, {}, alignments or {}
+            folder=beside,
+            backbone=settings.backbone,
+            label_map=faces.label_map,
+            size=settings.size,
+            margin=margin,
+            run=target.name,
+            metrics={},
+            alignments=alignments or {},
+            outputs=faces.outputs,
         )
         run_saved_model = classifier_tensorflow.load_tensorflow_classifier(described, "fp32")
         found = {
@@ -121,8 +129,8 @@ def export_classifier(
     return Exported(dataclasses.replace(described, folder=target), measured, difference)
 
 
-def _write_saved_model(run: Path, settings: Settings, classes: int, folder: Path) -> None:
-    network = build_network(settings.backbone, settings.size, classes, alpha=settings.alpha)
+def _write_saved_model(run: Path, settings: Settings, faces: FaceSet, folder: Path) -> None:
+    network = build_network(settings.backbone, settings.size, faces.outputs, alpha=settings.alpha)
     import tensorflow as tf
 
     best = tf.train.latest_checkpoint(str(run / "best"))
@@ -137,7 +145,7 @@ def _write_saved_model(run: Path, settings: Settings, classes: int, folder: Path
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8, name="crops")])
     def serve(crops: Any) -> dict[str, Any]:
-        return {"probabilities": tf.nn.softmax(network.logits(tf.cast(crops, tf.float32)))}
+        return {"probabilities": network.probabilities(tf.cast(crops, tf.float32), len(faces.label_map))}
 
     with saving_without_layer_functions():
         tf.saved_model.save(module, str(folder), signatures=serve)

@@ -100,6 +100,21 @@ class Network:
             hidden = tf.nn.experimental.stateless_dropout(hidden, self.dropout, seed=dropout_seed)
         return self.last(hidden)
 
+    def probabilities(self, pictures: Any, classes: int) -> Any:
+        """The probabilities of the classes for a batch of pictures, as exported classifiers give them.
+
+        Args:
+            pictures: (n, size, size, 3) RGB in 0..255, float32.
+            classes: Number of classes, K.
+
+        Returns:
+            (n, K) float32. If the network has an output for boxes without a labelled face, its probability is what a
+            row lacks to 1.
+        """
+        import tensorflow as tf
+
+        return tf.nn.softmax(self.logits(pictures))[:, :classes]
+
     @property
     def head_variables(self) -> list[Any]:
         """The variables that are trained while the backbone is frozen."""
@@ -125,7 +140,7 @@ class Network:
 def build_network(
     backbone: str,
     size: int,
-    classes: int,
+    outputs: int,
     *,
     dropout: float = 0.0,
     weights: Path | None = None,
@@ -138,7 +153,7 @@ def build_network(
     Args:
         backbone: One of `BACKBONES`.
         size: Side of the input in pixels, 32 or more.
-        classes: Number of classes.
+        outputs: See `FaceSet.outputs`.
         dropout: See `Network`.
         weights: Keras's file (.h5) with the backbone's weights, or a file of `compact_checkpoint` (.npz) with those of
             a whole network; None starts from random weights.
@@ -161,7 +176,7 @@ def build_network(
             input_shape=(size, size, 3), include_top=False, weights=None, pooling="avg", **options
         )
         hidden = tf_keras.layers.Dense(HIDDEN, activation="relu", name="hidden")
-        last = tf_keras.layers.Dense(classes, dtype="float32", name="logits")
+        last = tf_keras.layers.Dense(outputs, dtype="float32", name="logits")
         hidden.build((None, body.output_shape[-1]))
         last.build((None, HIDDEN))
     preprocess = getattr(tf_keras.applications, row.preprocessing).preprocess_input
@@ -206,7 +221,7 @@ def write_checkpoint(model: ExportedClassifier, folder: Path) -> Path:
         raise UserError(
             f"{model.saved_model}: no variables in it. Run `make classifier RUN={model.folder.name}` again."
         )
-    network = build_network(model.backbone, model.size, len(model.label_map)).as_checkpoint()
+    network = build_network(model.backbone, model.size, model.outputs or len(model.label_map)).as_checkpoint()
     import tensorflow as tf
 
     # The SavedModel's module holds the network under this name: `classifier_export`.

@@ -57,6 +57,8 @@ class Settings:
         class_weights: "balanced" gives each class the same weight in the loss, "none" each face.
         augment: "light" or "strong" (see `face_augmentation`), or "none".
         precision: "bf16" or "fp32".
+        found: Share of the labelled faces: in each epoch, so many of `FaceSet.found` that show a labelled face, and so
+            many that show none, are learned too.
         average: Decay of the averaged weights, which are validated and exported; 0 for no averages.
         seed: Seed of the weights, the order, the augmentation and the dropout.
         alpha: MobileNetV2's width.
@@ -73,6 +75,7 @@ class Settings:
     dropout: float = 0.2
     class_weights: str = "none"
     augment: str = "strong"
+    found: float = 0.0
     average: float = 0.997
     precision: str = "fp32"
     seed: int = 0
@@ -208,13 +211,13 @@ def train_classifier(
     Raises:
         UserError: The loss is not finite.
     """
-    train_faces = faces.splits["train"]
-    batch = min(settings.batch, len(train_faces))
-    steps_an_epoch = len(train_faces) // batch
+    learned = _LearnedFaces(faces, settings.found, settings.seed)
+    batch = min(settings.batch, learned.an_epoch)
+    steps_an_epoch = learned.an_epoch // batch
     steps = steps_an_epoch * settings.all_epochs
     with signals.listening_for_signals() as stop, Progress(steps, batch) as progress:
         progress.phase("building the network")
-        run = _Run(folder, settings, faces, weights, batch, steps_an_epoch, deterministic)
+        run = _Run(folder, settings, faces, learned, weights, batch, steps_an_epoch, deterministic)
         history = run.restore()
         if run.done == steps:
             progress.print_line(f"{folder} has its {settings.all_epochs} epochs: FRESH=1 starts over")
@@ -243,6 +246,33 @@ def train_classifier(
         return Outcome(history, stop.signal)
 
 
+class _LearnedFaces:
+    """The faces that the epochs of a run learn.
+
+    Attributes:
+        crops: (n, size, size, 3) uint8, the labelled faces first, then those that were found.
+        labels: (n,) int64.
+        an_epoch: The number of faces in an epoch.
+    """
+
+    def __init__(self, faces: FaceSet, share: float, seed: int) -> None:
+        train, found = faces.splits["train"], faces.found
+        self.crops, self.labels, self._kinds = train.crops, train.labels, list[np.ndarray]()
+        self._labelled, self._seed, self._count = len(train), seed, round(share * len(train))
+        if found is not None and self._count:
+            self.crops = np.concatenate([train.crops, found.crops])
+            self.labels = np.concatenate([train.labels, found.labels])
+            none = found.labels == len(faces.label_map)
+            self._kinds = [len(train) + np.flatnonzero(kind) for kind in (none, ~none)]
+        self.an_epoch = len(train) + sum(min(self._count, len(kind)) for kind in self._kinds)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The faces of an epoch, as indices in the order of learning. The same epoch has the same."""
+        random = np.random.default_rng([self._seed, epoch])
+        drawn = [random.choice(kind, min(self._count, len(kind)), replace=False) for kind in self._kinds]
+        return random.permutation(np.concatenate([np.arange(self._labelled), *drawn]))
+
+
 class _Run:
     """A run in memory: the network, its optimisers, and the number of steps done."""
 
@@ -251,6 +281,7 @@ class _Run:
         folder: Path,
         settings: Settings,
         faces: FaceSet,
+        learned: _LearnedFaces,
         weights: Path | None,
         batch: int,
         steps_an_epoch: int,
@@ -264,12 +295,12 @@ class _Run:
 
         if deterministic:
             tf.config.experimental.enable_op_determinism()
-        self._folder, self._settings, self._faces = folder, settings, faces
+        self._folder, self._settings, self._faces, self._learned = folder, settings, faces, learned
         self._batch, self._steps_an_epoch = batch, steps_an_epoch
         self.network = build_network(
             settings.backbone,
             settings.size,
-            len(faces.label_map),
+            faces.outputs,
             dropout=settings.dropout,
             weights=weights,
             seed=settings.seed,
@@ -337,19 +368,18 @@ class _Run:
         """Run step `at` of an epoch, both counted from 0. Returns its loss and its learning rate."""
         import tensorflow as tf
 
-        faces, settings = self._faces.splits["train"], self._settings
+        settings = self._settings
         if at == 0:
             self._totals.assign(tf.zeros(3))
-        order = np.random.default_rng([settings.seed, epoch]).permutation(len(faces))
-        chosen = order[at * self._batch : (at + 1) * self._batch]
+        chosen = self._learned.order(epoch)[at * self._batch : (at + 1) * self._batch]
         phase = "first" if epoch < settings.epochs else "second"
         rate = self._learning_rate(self.done, phase)
         self._optimizers[phase].learning_rate = rate
         if phase not in self._functions:
             self._functions[phase] = self._function(phase)
         loss = self._functions[phase](
-            tf.constant(faces.crops[chosen]),
-            tf.constant(faces.labels[chosen]),
+            tf.constant(self._learned.crops[chosen]),
+            tf.constant(self._learned.labels[chosen]),
             tf.constant([settings.seed, self.done], tf.int64),
         )
         self._step.assign_add(1)
@@ -379,7 +409,8 @@ class _Run:
 
         if "predict" not in self._functions:
             self._functions["predict"] = tf.function(
-                lambda crops: tf.nn.softmax(self.network.logits(tf.cast(crops, tf.float32))), reduce_retracing=True
+                lambda crops: self.network.probabilities(tf.cast(crops, tf.float32), len(self._faces.label_map)),
+                reduce_retracing=True,
             )
         parts = np.split(faces.crops, range(64, len(faces), 64))
         return np.concatenate([self._functions["predict"](tf.constant(part)).numpy() for part in parts])
@@ -445,8 +476,8 @@ def read_history(folder: Path) -> tuple[Epoch, ...]:
 
 
 def _class_weights(faces: FaceSet, how: str) -> list[float]:
-    """A weight for each class, such that the mean weight of a face is 1."""
+    """A weight for each output of the network, such that the mean weight of a labelled face is 1."""
     counts = list(faces.counts("train").values())
     if how == "none":
-        return [1.0] * len(counts)
-    return [sum(counts) / (len(counts) * count) for count in counts]
+        return [1.0] * faces.outputs
+    return [sum(counts) / (len(counts) * count) for count in counts] + [1.0] * (faces.outputs - len(counts))

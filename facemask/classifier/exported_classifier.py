@@ -33,6 +33,8 @@ class ExportedClassifier:
         metrics: The metrics on "val" and "test" as far as they have faces, from `ClassifierMetrics.as_json`.
         alignments: The `BoxAlignment` of each face detector as JSON values, by the detector's name. Empty if none was
             learned.
+        outputs: The network's outputs: the classes and, where it was trained on found boxes, one for boxes without a
+            labelled face, which is not among the probabilities. 0: the classes alone.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class ExportedClassifier:
     run: str
     metrics: dict[str, Any]
     alignments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outputs: int = 0
 
     @property
     def saved_model(self) -> Path:
@@ -66,6 +69,7 @@ class ExportedClassifier:
             "run": self.run,
             "metrics": self.metrics,
             "alignments": self.alignments,
+            "outputs": self.outputs or len(self.label_map),
             "made": made,
         }
         write_json(self.folder / NAME, value)
@@ -90,4 +94,5 @@ def read_exported_classifier(folder: Path) -> ExportedClassifier:
             run=str(value["run"]),
             metrics=dict(value["metrics"]),
             alignments={name: dict(one) for name, one in value.get("alignments", {}).items()},
+            outputs=int(value.get("outputs", len(value["classes"]))),
         )

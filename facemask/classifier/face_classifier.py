@@ -49,7 +49,7 @@ class Classifier(Protocol):
             crops: From `face_crops.cut_faces`: uint8 arrays of shape (h, w, 3), RGB, each of any size.
 
         Returns:
-            (n, K) float32 probabilities of the classes; each row adds up to 1.
+            (n, K) float32 probabilities of the classes; each row adds up to at most 1 (`ExportedClassifier.outputs`).
         """
         ...
 

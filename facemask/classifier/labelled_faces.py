@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,16 @@ from facemask.classifier import face_crops
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
 from facemask.data import ground_truth, images, manifest, splits
+from facemask.data.labelled_picture import GroundTruth
 from facemask.data.splits import SPLITS, Candidate, Proportions
+
+FindBoxes = Callable[[np.ndarray], np.ndarray]
+"""A face detector: a picture, uint8 (height, width, 3) RGB -> (n, 4) boxes, xyxy in pixels."""
+
+SAME_FACE = 0.5
+"""The IoU with a labelled box from which a found box shows its face."""
+NO_FACE = 0.3
+"""A found box whose IoU with every labelled box is below this shows no labelled face."""
 
 _MOST_PROBLEMS = 20
 
@@ -41,23 +50,31 @@ class FaceSet:
     """The faces of all splits.
 
     Attributes:
-        label_map: The classes.
+        label_map: The K classes.
         splits: "train", "val" and "test"; only test may be empty.
         left_out: The number of faces that were left out, by the reason in words.
+        found: The boxes that a face detector finds in train, or None. The label of those that show no labelled face
+            is K.
     """
 
     label_map: LabelMap
     splits: dict[str, Faces]
     left_out: dict[str, int]
+    found: Faces | None = None
 
     @property
     def digest(self) -> str:
         """SHA-256 over everything that a training run uses: the classes, train and val."""
         digest = hashlib.sha256("\0".join(self.label_map.names).encode())
-        for split in ("train", "val"):
-            digest.update(self.splits[split].labels.tobytes())
-            digest.update(self.splits[split].crops.tobytes())
+        for faces in (self.splits["train"], self.splits["val"], *([self.found] if self.found else [])):
+            digest.update(faces.labels.tobytes())
+            digest.update(faces.crops.tobytes())
         return digest.hexdigest()
+
+    @property
+    def outputs(self) -> int:
+        """The outputs of a network that is trained on them: the classes and, with `found`, one for no labelled face."""
+        return len(self.label_map) + (self.found is not None)
 
     def __str__(self) -> str:
         """The number of faces of each split and class, and of those left out."""
@@ -65,6 +82,9 @@ class FaceSet:
             f"{split}: {len(self.splits[split])} faces ({', '.join(f'{c} {n}' for n, c in self.counts(split).items())})"
             for split in SPLITS
         ]
+        if self.found is not None:
+            none = int((self.found.labels == len(self.label_map)).sum())
+            lines.append(f"found in train: {len(self.found) - none} labelled faces, {none} boxes without one")
         return "\n".join([*lines, *(f"left out: {count} {what}" for what, count in self.left_out.items())])
 
     def counts(self, split: str) -> dict[str, int]:
@@ -73,7 +93,9 @@ class FaceSet:
         return dict(zip(self.label_map.names, numbers.tolist(), strict=True))
 
 
-def faces_from_records(annotations: Path, size: int, margin: float, min_face: float) -> FaceSet:
+def faces_from_records(
+    annotations: Path, size: int, margin: float, min_face: float, find: FindBoxes | None = None
+) -> FaceSet:
     """Cut the faces out of the pictures of the records. Each face is in the split of its picture.
 
     A picture that is repeated in train is used once.
@@ -83,13 +105,20 @@ def faces_from_records(annotations: Path, size: int, margin: float, min_face: fl
         size: Side in pixels to which crops are resized.
         margin: The margin around each box, for `face_crops.cut_faces`.
         min_face: Boxes whose shorter side has fewer pixels are left out, in every split.
+        find: Finds boxes in the pictures of train, for `FaceSet.found`.
 
     Raises:
         UserError: There are no records, or they hold too few faces for training.
     """
     label_map = LabelMap(manifest.read_manifest(annotations).classes)
     left_out: Counter[str] = Counter()
-    found = {}
+    by_split = {}
+    found: list[tuple[np.ndarray, int, str]] = []
+
+    def cut(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        # Resized picture by picture: at full size, the faces of a data set can fill the memory.
+        return face_crops.resize_crops(face_crops.cut_faces(image, boxes, margin), size)
+
     for split in SPLITS:
         faces: list[tuple[np.ndarray, int, str]] = []
         for image, true in ground_truth.read_records(annotations, split):
@@ -97,12 +126,40 @@ def faces_from_records(annotations: Path, size: int, margin: float, min_face: fl
             left_out[f"smaller than {min_face:g} px in {split}"] += int((small & ~true.difficult).sum())
             left_out[f"marked difficult in {split}"] += int(true.difficult.sum())
             taken = np.flatnonzero(~small & ~true.difficult)
-            # Resized picture by picture: at full size, the faces of a data set can fill the memory.
-            cut = face_crops.resize_crops(face_crops.cut_faces(image, true.boxes[taken], margin), size)
-            for crop, box in zip(cut, taken, strict=True):
+            for crop, box in zip(cut(image, true.boxes[taken]), taken, strict=True):
                 faces.append((crop, int(true.class_ids[box]) - 1, f"{true.name}#{box + 1}"))
-        found[split] = _stack(faces, size)
-    return _checked(FaceSet(label_map, found, {what: count for what, count in left_out.items() if count}), annotations)
+            if find is not None and split == "train":
+                boxes = find(image)
+                boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= min_face]
+                labels = label_found_boxes(boxes, true, len(label_map))
+                crops = cut(image, boxes[labels >= 0])
+                found += [(crop, int(label), true.name) for crop, label in zip(crops, labels[labels >= 0], strict=True)]
+        by_split[split] = _stack(faces, size)
+    reasons = {what: count for what, count in left_out.items() if count}
+    return _checked(FaceSet(label_map, by_split, reasons, None if find is None else _stack(found, size)), annotations)
+
+
+def label_found_boxes(boxes: np.ndarray, true: GroundTruth, classes: int) -> np.ndarray:
+    """The labels of the boxes that a face detector found in a picture.
+
+    Args:
+        boxes: (n, 4) xyxy in pixels.
+        true: The picture's labelled boxes.
+        classes: The number of classes, K.
+
+    Returns:
+        (n,) int: the class, from 0, of the labelled face with which a box has an IoU of `SAME_FACE` or more; K where
+        its IoU with all of them is below `NO_FACE`; -1 for boxes between the two and for difficult faces.
+    """
+    import supervision as sv
+
+    if not len(boxes) or not len(true.boxes):
+        return np.full(len(boxes), classes)
+    iou = sv.box_iou_batch(boxes, true.boxes)
+    nearest = iou.argmax(axis=1)
+    labels = np.where(iou.max(axis=1) >= SAME_FACE, true.class_ids[nearest] - 1, -1)
+    labels[true.difficult[nearest]] = -1
+    return np.where(iou.max(axis=1) < NO_FACE, classes, labels)
 
 
 def faces_from_folder(dataset: Path, classes: LabelMap, proportions: Proportions, size: int) -> FaceSet:

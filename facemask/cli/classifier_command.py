@@ -1,13 +1,17 @@
 """Train a face classifier, measure it and export it."""
 
 import sys
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facemask.cli import options
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Backbone(str, Enum):
@@ -45,6 +49,8 @@ EPOCHS = 4
 """Epochs with a frozen backbone. A head with random weights would otherwise spoil the backbone's."""
 EPOCHS_FROM_SCRATCH = 40
 """Epochs with WEIGHTS=none."""
+FOUND = 0.25
+"""FOUND= where the pictures are known. Chosen on the folds of docs/results.md."""
 
 
 def main(
@@ -89,6 +95,17 @@ def main(
             "resolution; none changes nothing."
         ),
     ] = Augment.STRONG,
+    found: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the labelled faces. In each epoch so many faces as YuNet frames them in train, and so many "
+            "of its boxes without a labelled face, are learned too. Default: 0.25; with DATASET 0.",
+            min=0,
+        ),
+    ] = None,
+    faces_model: Annotated[
+        Path | None, typer.Option(help="The YuNet (.onnx) of FOUND, such as one of make faces. Default: the published.")
+    ] = None,
     average: Annotated[
         float, typer.Option(help="Decay of averaged weights a step; 0: the last step's weights.", min=0, max=0.9999)
     ] = 0.997,
@@ -117,6 +134,7 @@ def main(
         labelled_faces,
     )
     from facemask.core import charts
+    from facemask.core.errors import UserError
     from facemask.core.files import write_bytes
     from facemask.core.label_map import read_classes
     from facemask.core.provenance import made_by
@@ -128,8 +146,13 @@ def main(
     classifier_export.refuse_a_detector(exported / run)
     file = classifier_network.find_weights(weights, backbone.value, size)
     if dataset is None:
-        faces = labelled_faces.faces_from_records(annotations, size, margin, min_face)
+        share = FOUND if found is None else found
+        find = _load_finder(faces_model, annotations) if share else None
+        faces = labelled_faces.faces_from_records(annotations, size, margin, min_face, find)
     else:
+        if found:
+            raise UserError("FOUND= needs whole pictures, and DATASET= has faces alone. Leave one of the two out.")
+        share = 0.0
         faces = labelled_faces.faces_from_folder(dataset, read_classes(classes), Proportions.parse(split), size)
     print(faces, flush=True)
     settings = classifier_training.Settings(
@@ -144,6 +167,7 @@ def main(
         dropout=dropout,
         class_weights=class_weights.value,
         augment=augment.value,
+        found=share,
         average=average,
         precision="bf16" if classifier_network.choose_bf16(precision.value, backbone.value) else "fp32",
         seed=seed,
@@ -171,6 +195,17 @@ def main(
         "" if result.difference is None else f"; OpenVINO's probabilities differ by at most {result.difference:.1e}"
     )
     print(f"\n{result.classifier.folder}: written{agreed}. Curves and confusions: {reports / run}")
+
+
+def _load_finder(file: Path | None, annotations: Path) -> "Callable[[np.ndarray], np.ndarray]":
+    """A YuNet as `labelled_faces.FindBoxes`. The boxes of the published one are aligned with the labels."""
+    from facemask.detect.faces import box_alignment, face_finder
+
+    finder = face_finder.load_face_finder("yunet", face_finder.face_finder_files("yunet", file))
+    alignment = box_alignment.learn_alignment_from_records(finder, annotations) if file is None else None
+    if alignment is not None:
+        finder = box_alignment.AlignedFaces(finder, alignment)
+    return lambda image: finder.find([image])[0].xyxy
 
 
 def _learn_alignment(name: str, annotations: Path) -> dict[str, dict[str, Any]]:

@@ -203,7 +203,7 @@ def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str
         "faces": {"run": faces_run, **annotations, **models, **exported},
         "train": {"run": detector_run, **annotations, **models},
         "export": {"run": detector_run, **annotations, **models, **exported},
-        "classifier": {"run": classifier_run, **annotations, **models, **exported, **reports},
+        "classifier": {"run": classifier_run, **faces_model, **annotations, **models, **exported, **reports},
         "eval": {
             "run": detector_run,
             "classifier": classifier_run,

@@ -20,6 +20,7 @@ from facemask.classifier import (
     face_augmentation,
     labelled_faces,
 )
+from facemask.classifier.exported_classifier import read_exported_classifier
 from facemask.classifier.face_classifier import open_classifier
 from facemask.classifier.face_crops import cut_faces
 from facemask.classifier.labelled_faces import Faces, FaceSet
@@ -147,6 +148,40 @@ def test_the_averaged_weights_are_kept_as_the_best(
         np.testing.assert_allclose(
             kept.get_tensor(f"{prefix}last/kernel/.ATTRIBUTES/VARIABLE_VALUE"), average, atol=1e-6
         )
+
+
+def test_boxes_without_a_labelled_face_lower_the_probability_of_every_class(faces: FaceSet, tmp_path: Path) -> None:
+    """Grey squares are such boxes here."""
+    random = np.random.default_rng(9)
+    squares = np.repeat(random.integers(90, 110, (40, 32, 32, 1)), 3, axis=3).astype(np.uint8)
+    more = drawn(40, 5)
+    found = Faces(
+        np.concatenate([squares, more.crops]),
+        np.concatenate([np.full(40, 2), more.labels]),
+        (*(f"square{i}" for i in range(40)), *more.names),
+    )
+    with_found = dataclasses.replace(faces, found=found)
+    settings = dataclasses.replace(SETTINGS, found=0.4)
+    outcome = run(tmp_path / "run", settings, with_found)
+    assert outcome.best is not None and outcome.best.val_accuracy > 0.85
+    target = tmp_path / "exported"
+    export(tmp_path / "run", settings, 0.2, with_found, target, {})
+    opened = open_classifier(target)
+    of_faces, of_squares = opened.classify(list(drawn(24, 7).crops)), opened.classify(list(squares[:24] + 2))
+    assert of_faces.shape == of_squares.shape == (24, 2)
+    assert of_faces.sum(axis=1).mean() > 0.8 > 0.4 > of_squares.sum(axis=1).mean()
+    assert read_exported_classifier(target).outputs == 3
+
+
+def test_an_epoch_draws_other_found_boxes_than_the_one_before(faces: FaceSet) -> None:
+    found = Faces(np.zeros((50, 32, 32, 3), np.uint8), np.repeat([0, 2], (10, 40)), ("",) * 50)
+    learned = classifier_training._LearnedFaces(dataclasses.replace(faces, found=found), 0.25, seed=1)
+    orders = [learned.order(epoch) for epoch in (0, 0, 1)]
+    assert learned.an_epoch == 96 + 24 + 10  # a quarter of 96 without a face, and all ten faces
+    for order in orders:
+        counts = np.bincount(learned.labels[order], minlength=3)
+        assert len(set(order)) == len(order) == learned.an_epoch and counts.tolist() == [48 + 10, 48, 24]
+    assert np.array_equal(orders[0], orders[1]) and set(orders[0]) != set(orders[2])
 
 
 def test_without_val_the_last_epoch_is_kept_and_exported(faces: FaceSet, tmp_path: Path) -> None:

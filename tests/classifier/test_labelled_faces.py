@@ -11,6 +11,7 @@ from facemask.classifier import face_crops, labelled_faces
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
 from facemask.data import ground_truth
+from facemask.data.labelled_picture import GroundTruth
 from facemask.data.splits import SPLITS, Proportions
 
 CLASSES = LabelMap(("with_mask", "without_mask", "mask_weared_incorrect"))
@@ -59,6 +60,45 @@ def test_small_faces_are_left_out_and_counted(tiny_records: Path) -> None:
         assert len(some.splits[split]) == len(every.splits[split]) - small
         assert some.left_out.get(f"smaller than 45 px in {split}", 0) == small
     assert some.left_out and some.digest != every.digest
+
+
+def test_found_boxes_have_the_label_of_their_face_or_none() -> None:
+    boxes = np.array([[0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 240, 40]], float)
+    true = GroundTruth(1, "a.jpg", 400, 100, boxes, np.array([3, 1, 2]), np.array([False, False, True]))
+    found = np.array(
+        [
+            [0, 0, 40, 30],  # IoU 0.75 with the first
+            [100, 0, 140, 16],  # 0.4 with the second: neither that face nor none
+            [100, 20, 140, 60],  # 0.33
+            [100, 30, 140, 70],  # 0.14
+            [300, 0, 340, 40],
+            [200, 0, 240, 40],  # a difficult face
+        ],
+        float,
+    )
+    assert labelled_faces.label_found_boxes(found, true, 3).tolist() == [2, -1, -1, 3, 3, -1]
+    bare = GroundTruth(1, "a.jpg", 400, 100, np.zeros((0, 4)), np.zeros(0, int), np.zeros(0, bool))
+    assert labelled_faces.label_found_boxes(found[:2], bare, 3).tolist() == [3, 3]
+    assert labelled_faces.label_found_boxes(found[:0], true, 3).tolist() == []
+
+
+def test_what_a_face_detector_finds_in_train_is_cut_out_too(tiny_records: Path) -> None:
+    """A detector that finds each labelled face, and a small and a large corner of each picture."""
+    pictures = list(ground_truth.read_records(tiny_records, "train"))
+    truths = {image.tobytes(): true for image, true in pictures}
+
+    def find(image: np.ndarray) -> np.ndarray:
+        return np.vstack([truths[image.tobytes()].boxes, [[0, 0, 3, 3]], [[0, 0, 12, 12]]])
+
+    faces = labelled_faces.faces_from_records(tiny_records, 32, 0.2, 5, find)
+    assert faces.found is not None and faces.outputs == 4
+    labelled = faces.found.labels < 3
+    np.testing.assert_array_equal(faces.found.crops[labelled], faces.splits["train"].crops)
+    assert faces.found.labels[labelled].tolist() == faces.splits["train"].labels.tolist()
+    assert len(pictures) >= (~labelled).sum() > 0 and set(faces.found.labels[~labelled]) == {3}
+    assert str(int((~labelled).sum())) in str(faces)
+    without = labelled_faces.faces_from_records(tiny_records, 32, 0.2, 5)
+    assert without.found is None and without.outputs == 3 and without.digest != faces.digest
 
 
 def test_a_folders_pictures_keep_their_split_under_any_name(tmp_path: Path) -> None:
