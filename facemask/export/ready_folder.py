@@ -43,7 +43,7 @@ MISTAKES_SHOWN = 5
 DRAWS = 1000
 """Draws of the pictures for the intervals, where the evaluation has none."""
 
-SURE_FACE, SAME_BOX = 0.5, 0.9
+SURE_FACE, SAME_BOX = 0.25, 0.9
 """Faces that score so much must be found in half precision too, with a box of this IoU."""
 
 SAME_PROBABILITY = 0.01
