@@ -1,7 +1,6 @@
 # The figures of ready and ready-fast: five folds. The networks of each fold have not seen its pictures.
 make folds FOLDS=5
-make crossval NAME=classifier SYSTEM=classifier
-make crossval NAME=two_stage SYSTEM=two_stage REUSE=classifier FACES_OPTIONS="STEPS=400" THRESHOLD=best
+make crossval NAME=two_stage SYSTEM=two_stage FACES_OPTIONS="STEPS=400" THRESHOLD=best
 make crossval NAME=fast SYSTEM=two_stage REUSE=two_stage THRESHOLD=best EVAL_OPTIONS="FACES_SIZE=640"
 
 # The figures of ready-ssd: fold 0 of five. (fold0 was begun with STEPS=1500, and changed at step 971.)
@@ -20,7 +19,8 @@ make train RUN=ready ANNOTATIONS=annotations/all MODEL=ssd_mobilenet_v2_fpnlite_
     CHECKPOINT=workspace/models/fold0 OPTIMIZER=adam LEARNING_RATE=0.0002 WARMUP_STEPS=30 AUGMENT=strong BATCH=8 \
     STEPS=300 EVAL_EVERY=0 PRECISION=fp32 FREEZE=early AVERAGE=0.99 SEED=1
 make export RUN=ready
-make classifier RUN=ready-classifier ANNOTATIONS=annotations/all
 make faces RUN=ready-faces ANNOTATIONS=annotations/all
+make classifier RUN=ready-classifier ANNOTATIONS=annotations/all \
+    FACES_MODEL=workspace/exported/ready-faces/yunet.onnx
 make ready ANNOTATIONS=annotations/all RUN=ready CLASSIFIER=ready-classifier FACES=ready-faces REPORT=two_stage \
     FAST_REPORT=fast SSD_REPORT=fold0-ssd
