@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facemask.classifier.exported_classifier import ExportedClassifier
 from facemask.core import downloads, hardware
 from facemask.core.downloads import PRETRAINED
@@ -113,7 +115,9 @@ class Network:
         """
         import tensorflow as tf
 
-        return tf.nn.softmax(self.logits(pictures))[:, :classes]
+        of_all = tf.nn.softmax(self.logits(pictures))
+        # A product instead of a slice: `make page` and `make small` convert networks without slices.
+        return of_all if of_all.shape[1] == classes else tf.matmul(of_all, np.eye(of_all.shape[1], classes, dtype="f4"))
 
     @property
     def head_variables(self) -> list[Any]:
