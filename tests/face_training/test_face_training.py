@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from facemask.cli import faces_command
+from facemask.core import openvino_model
 from facemask.core.errors import UserError
 from facemask.detect.detector_choice import DetectorChoice, choose_detector
 from facemask.detect.faces import yunet
@@ -41,7 +42,7 @@ def test_tensorflow_computes_what_openvino_computes() -> None:
     outputs = yunet_network.yunet_logits(proto, yunet_network.read_weights(proto), pixels)
     network = ov.Core().read_model(YUNET)
     network.reshape([1, 3, -1, -1])
-    compiled = ov.Core().compile_model(network, "CPU")
+    compiled = openvino_model.compile_network(network, in_bf16=False)
     for number, picture in enumerate(pixels):
         request = compiled.create_infer_request()
         request.infer([picture.transpose(2, 0, 1)[np.newaxis]])
