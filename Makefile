@@ -44,6 +44,7 @@ classifier: venv
 infer: venv
 serve: venv-serve
 page: venv-onnx
+small: venv-onnx venv-tflite
 watch: venv-mqtt
 demo: venv
 

@@ -25,8 +25,9 @@ def load(model: str | Path | None = None, runtime: str = "auto", precision: str 
     """Load a detector.
 
     Args:
-        model: The folder of an exported model, `workspace/exported/<RUN>`; or "ready", "ready-fast" or "ready-ssd",
-            which come with facemask. None: your own in `workspace/exported/default`, or "ready" where there is none.
+        model: The folder of an exported model or of `make small`, `workspace/exported/<RUN>`; or "ready", "ready-fast"
+            or "ready-ssd", which come with facemask. None: your own in `workspace/exported/default`, or "ready" where
+            there is none.
         runtime: See `facemask.detect.opened_detector.open_detector`.
         precision: See `facemask.detect.opened_detector.open_detector`.
 
@@ -36,13 +37,15 @@ def load(model: str | Path | None = None, runtime: str = "auto", precision: str 
     Raises:
         facemask.core.errors.UserError: There is no such model, or it cannot be loaded.
     """
-    from facemask.detect import detector_choice, opened_detector
+    from facemask.detect import detector_choice, opened_detector, small_folder
     from facemask.ready import shipped_detector
 
-    if model is not None and str(model) not in shipped_detector.FORMS:
+    exported = Path("workspace/exported")
+    if model is not None and small_folder.is_small(Path(model)):
+        exported, model = Path(model).absolute().parent, Path(model).absolute().name
+    elif model is not None and str(model) not in shipped_detector.FORMS:
         return opened_detector.open_detector(model, runtime, precision)
 
-    exported = Path("workspace/exported")
     choice = detector_choice.DetectorChoice(exported, runtime=runtime, precision=precision, run_was_named=False)
     if model is not None:
         choice = replace(choice, run=str(model), run_was_named=True)

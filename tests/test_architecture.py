@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "media": {"core", "data", "classifier", "detect"},
     "evaluation": {"core", "data", "classifier", "detect"},
     "face_training": {"core", "data", "classifier", "detect", "evaluation"},
-    "export": {"core", "data", "classifier", "detect", "evaluation", "ready"},
+    "export": {"core", "data", "classifier", "detect", "evaluation", "face_training", "ready"},
     "labelling": {"core", "data", "classifier", "detect", "media", "evaluation"},
     "watch": {"core", "data", "classifier", "detect", "media"},
     "serving": {"core", "data", "classifier", "detect", "media", "evaluation", "watch"},
@@ -40,7 +40,9 @@ EXCEPTIONS = {
 Nothing is added to this list."""
 
 RUNTIMES = {"openvino", "onnxruntime", "ai_edge_litert", "tensorflow"}
-MAY_IMPORT_A_RUNTIME = {"facemask/core/openvino_model.py", "facemask/core/hardware.py"}
+MAY_IMPORT_A_RUNTIME = {
+    *("facemask/core/openvino_model.py", "facemask/core/litert_model.py", "facemask/core/hardware.py"),
+}
 
 
 def room_of(module: str) -> str:

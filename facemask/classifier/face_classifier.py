@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from facemask.classifier import exported_classifier, face_crops
-from facemask.classifier.backends import classifier_openvino, classifier_tensorflow
+from facemask.classifier.backends import classifier_openvino, classifier_tensorflow, classifier_tflite
 from facemask.classifier.exported_classifier import ExportedClassifier
 from facemask.core import hardware
 from facemask.core.errors import UserError
@@ -87,25 +87,28 @@ class ClassifierRuntime:
 
     Attributes:
         package: The package that must be installed.
-        file: The file that it reads, relative to the exported classifier's folder.
-        precisions: The precisions in which it can compute.
+        files: The precisions in which it can compute, each with the file that it reads, relative to the exported
+            classifier's folder.
         load: Loads a classifier in a precision. Returns a function from (n, size, size, 3) uint8 to (n, K) float32.
         auto_bf16: Whether `auto` means bf16 on a processor that computes it natively.
     """
 
     package: str
-    file: str
-    precisions: tuple[str, ...]
+    files: dict[str, str]
     load: Callable[[ExportedClassifier, str], Callable[[np.ndarray], np.ndarray]]
     auto_bf16: bool = False
 
 
 RUNTIMES = {
     "openvino": ClassifierRuntime(
-        "openvino", "openvino/model.xml", ("fp32", "bf16"), classifier_openvino.load_openvino_classifier, auto_bf16=True
+        "openvino",
+        dict.fromkeys(("fp32", "bf16"), "openvino/model.xml"),
+        classifier_openvino.load_openvino_classifier,
+        auto_bf16=True,
     ),
+    "tflite": ClassifierRuntime("ai_edge_litert", classifier_tflite.FILES, classifier_tflite.load_tflite_classifier),
     "tensorflow": ClassifierRuntime(
-        "tensorflow", "saved_model/saved_model.pb", ("fp32",), classifier_tensorflow.load_tensorflow_classifier
+        "tensorflow", {"fp32": "saved_model/saved_model.pb"}, classifier_tensorflow.load_tensorflow_classifier
     ),
 }
 """The runtimes by name, the fastest first."""
@@ -114,8 +117,13 @@ RUNTIMES = {
 def ready_runtimes(model: ExportedClassifier) -> Iterator[str]:
     """The runtimes that are installed and that the classifier was exported for, the fastest first."""
     for name, runtime in RUNTIMES.items():
-        if (model.folder / runtime.file).is_file() and importlib.util.find_spec(runtime.package) is not None:
+        if _written(model, runtime) and importlib.util.find_spec(runtime.package) is not None:
             yield name
+
+
+def _written(model: ExportedClassifier, runtime: ClassifierRuntime) -> list[str]:
+    """The precisions of a runtime whose file the classifier was exported to."""
+    return [precision for precision, file in runtime.files.items() if (model.folder / file).is_file()]
 
 
 def resolve_classifier_runtime(
@@ -126,7 +134,8 @@ def resolve_classifier_runtime(
     Args:
         model: The exported classifier.
         runtime: One of `RUNTIMES`, or `auto` for the fastest that is installed and that it was exported for.
-        precision: One of the runtime's, or `auto`: fp32, but bf16 with OpenVINO on processors that compute it natively.
+        precision: One of the runtime's, or `auto`: the first that it was exported for, which is fp32 where that is
+            there, but bf16 with OpenVINO on processors that compute it natively.
 
     Raises:
         UserError: No such runtime or precision.
@@ -135,9 +144,10 @@ def resolve_classifier_runtime(
         raise UserError(f"RUNTIME={runtime}: for a classifier it must be one of auto, {', '.join(RUNTIMES)}.")
     name = next(ready_runtimes(model), "tensorflow") if runtime == "auto" else runtime
     if precision == "auto":
-        precision = "bf16" if RUNTIMES[name].auto_bf16 and hardware.cpu_has_bf16() else "fp32"
-    if precision not in RUNTIMES[name].precisions:
-        known = ", ".join(RUNTIMES[name].precisions)
+        bf16 = RUNTIMES[name].auto_bf16 and hardware.cpu_has_bf16()
+        precision = "bf16" if bf16 else next(iter(_written(model, RUNTIMES[name])), "fp32")
+    if precision not in RUNTIMES[name].files:
+        known = ", ".join(RUNTIMES[name].files)
         raise UserError(f"PRECISION={precision}: for a classifier with {name} it must be one of auto, {known}.")
     return name, precision
 

@@ -13,7 +13,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import sha256
 from facemask.core.label_map import LabelMap
 from facemask.core.run_names import run_folder
-from facemask.detect import fused, runtimes
+from facemask.detect import fused, runtimes, small_folder
 from facemask.detect.detector import RawDetector
 from facemask.detect.faces import face_finder
 from facemask.detect.faces.box_alignment import AlignedFaces, BoxAlignment
@@ -40,7 +40,7 @@ class DetectorChoice:
     Attributes:
         exported: The folder of the exported models and classifiers.
         run: Name of the exported detector, or of a form of the shipped one (`shipped_detector.FORMS`). An export of the
-            user's own of that name comes first.
+            user's own of that name comes first. It may be what `make small` wrote, which is a whole detector.
         run_was_named: Whether the user named the run. If not, and nothing is exported, it is the shipped detector.
         unnamed: Its form in that case, one of `shipped_detector.FORMS`.
         detector: One of `NAMES`: the exported detector alone, faces and a classifier, the exported detector with its
@@ -50,7 +50,8 @@ class DetectorChoice:
         faces_model: The user's own file for it; None takes the published one.
         faces_size: The longer side in pixels to which pictures are scaled for the face detector; 0 for its default.
         classifier: Name of the exported classifier.
-        runtime: The runtime of the networks; not that of the face detectors, which OpenVINO (yunet) and OpenCV run.
+        runtime: The runtime of the networks; not that of the face detectors, which OpenVINO (yunet; LiteRT for a
+            .tflite file) and OpenCV run.
         precision: The precision of the networks.
         pretrained: The folder of the downloads.
         shipped: The folder of the shipped detector.
@@ -134,6 +135,8 @@ def choose_detector(choice: DetectorChoice, report: Callable[[str], None] = prin
     """
     if choice.detector not in ("", *NAMES):
         raise UserError(f"DETECTOR={choice.detector}: must be one of {', '.join(NAMES)}.")
+    if small_folder.is_small(run_folder(choice.exported, choice.run)):
+        return _small(choice, report)
     name = _shipped_form(choice)
     if name is not None:
         if not choice.run_was_named:
@@ -214,13 +217,7 @@ def _shipped_form(choice: DetectorChoice) -> str | None:
 
 
 def _shipped(choice: DetectorChoice, name: str, report: Callable[[str], None]) -> ChosenDetector:
-    default = DetectorChoice(choice.exported)
-    for option in ("detector", "faces", "faces_model", "faces_size", "classifier"):
-        if getattr(choice, option) != getattr(default, option):
-            given = f"{option.upper()}={getattr(choice, option)}"
-            raise UserError(f"{given}: RUN={name} is a whole detector, which has its own. Leave {option.upper()} out.")
-    if choice.runtime not in ("auto", "openvino"):
-        raise UserError(f"RUNTIME={choice.runtime}: RUN={name} is shipped for openvino alone. Leave RUNTIME out.")
+    _refuse_other_parts(choice, name, "openvino")
     shipped = shipped_detector.open_shipped(choice.shipped)
     chosen = choose_detector(_parts_of(choice, shipped, shipped.forms[name]), report)
     return replace(
@@ -230,6 +227,37 @@ def _shipped(choice: DetectorChoice, name: str, report: Callable[[str], None]) -
         thresholds=shipped.forms[name].thresholds,
         training_pictures=shipped.training_pictures,
     )
+
+
+def _refuse_other_parts(choice: DetectorChoice, name: str, runtime: str) -> None:
+    """Raise a UserError if the options name a part, or a runtime, that a whole detector has already."""
+    default = DetectorChoice(choice.exported)
+    for option in ("detector", "faces", "faces_model", "faces_size", "classifier"):
+        if getattr(choice, option) != getattr(default, option):
+            given = f"{option.upper()}={getattr(choice, option)}"
+            raise UserError(f"{given}: RUN={name} is a whole detector, which has its own. Leave {option.upper()} out.")
+    if choice.runtime not in ("auto", runtime):
+        raise UserError(f"RUNTIME={choice.runtime}: RUN={name} is for {runtime} alone. Leave RUNTIME out.")
+
+
+def _small(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetector:
+    _refuse_other_parts(choice, choice.run, "tflite")
+    if choice.precision != "auto":
+        raise UserError(f"PRECISION={choice.precision}: RUN={choice.run} has its own. Leave PRECISION out.")
+    folder = run_folder(choice.exported, choice.run)
+    small = small_folder.read_small(folder)
+    parts = replace(
+        choice,
+        detector="two_stage",
+        faces_model=folder / small_folder.FACES,
+        faces_size=small.faces_size,
+        classifier=choice.run,
+        runtime="tflite",
+        precision=small.forms["classifier"],
+    )
+    chosen = _faces_and_classifier(parts, report)
+    about = chosen.model | {"run": choice.run}
+    return replace(chosen, name=choice.run, model=about, thresholds=small.thresholds)
 
 
 def _parts_of(choice: DetectorChoice, shipped: ShippedDetector, form: ShippedForm) -> DetectorChoice:
@@ -354,6 +382,8 @@ def ready_runtimes(choice: DetectorChoice) -> list[str]:
     Raises:
         UserError: See `choose_detector`.
     """
+    if small_folder.is_small(run_folder(choice.exported, choice.run)):
+        return ["tflite"]
     if _shipped_form(choice) is not None:
         return ["openvino"]
     if choice.detector == "two_stage" and choice.faces != "ssd":
@@ -367,16 +397,16 @@ def _classifier(choice: DetectorChoice) -> ExportedClassifier:
 
 def _resolve_classifier(choice: DetectorChoice, classifier: ExportedClassifier) -> tuple[str, str]:
     """The classifier's runtime and precision: the detector's if the classifier has them, or else `auto`."""
-    runtime = choice.runtime if choice.runtime in face_classifier.RUNTIMES else "auto"
+    runtime = choice.runtime if choice.runtime in face_classifier.ready_runtimes(classifier) else "auto"
     name, precision = resolve_classifier_runtime(classifier, runtime)
-    if choice.precision in face_classifier.RUNTIMES[name].precisions:
+    if choice.precision in face_classifier.RUNTIMES[name].files:
         precision = choice.precision
     return name, precision
 
 
 def _about_classifier(choice: DetectorChoice, classifier: ExportedClassifier) -> dict[str, Any]:
-    variables = classifier.saved_model / "variables"
-    weights = sorted((variables if variables.is_dir() else classifier.openvino).glob("*"))
+    folders = (classifier.saved_model / "variables", classifier.openvino, classifier.folder / "tflite")
+    weights = sorted(next((folder for folder in folders if folder.is_dir()), classifier.openvino).glob("*"))
     return {
         "run": choice.classifier,
         "backbone": classifier.backbone,

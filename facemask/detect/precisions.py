@@ -20,13 +20,15 @@ class LowerPrecision:
     """A lower precision beside float32, both measured on the same pictures.
 
     Attributes:
-        precision: `bf16` or `int8`.
-        images: Pictures, of the val split.
+        precision: `bf16`, `int8`, or another of `litert_model.FORMS`.
+        images: Pictures.
         map50: mAP@0.5 in 0..1.
         map50_fp32: That of float32.
         latency_ms: Median time for a picture.
         latency_ms_fp32: That of float32.
-        part: The part of the network that is in this precision.
+        part: The part of the network, or of the detector, that is in this precision.
+        source: The source of the pictures, for people.
+        limit: The most points that it may lose.
     """
 
     precision: str
@@ -36,6 +38,8 @@ class LowerPrecision:
     latency_ms: float
     latency_ms_fp32: float
     part: str = "all"
+    source: str = "val"
+    limit: float = MAX_POINTS_LOST
 
     @property
     def points(self) -> float:
@@ -44,14 +48,14 @@ class LowerPrecision:
 
     @property
     def allowed(self) -> bool:
-        """Whether no more than `MAX_POINTS_LOST` are lost."""
-        return self.points >= -MAX_POINTS_LOST
+        """Whether no more than `limit` points are lost."""
+        return self.points >= -self.limit
 
     def __str__(self) -> str:
         """One line of text."""
         return (
-            f"mAP@0.5 {self.map50:.4f}, {self.points:+.2f} points against fp32 on {self.images} pictures of val, "
-            f"{self.latency_ms:.0f} ms a picture against {self.latency_ms_fp32:.0f}"
+            f"mAP@0.5 {self.map50:.4f}, {self.points:+.2f} points against fp32 on {self.images} pictures of "
+            f"{self.source}, {self.latency_ms:.0f} ms a picture against {self.latency_ms_fp32:.0f}"
         )
 
     def write(self, path: Path, made: dict[str, Any]) -> None:

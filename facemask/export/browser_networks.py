@@ -106,7 +106,7 @@ def write_classifier_network(model: ExportedClassifier, path: Path) -> None:
         )
     again = f"`make classifier RUN={model.folder.name}` exports it again."
     compiled = openvino_model.compile_openvino(model.openvino, False, again)
-    proto = _convert(openvino_model.read_network(model.openvino))
+    proto = convert_network(openvino_model.read_network(model.openvino))
     halve_weights(proto)
     path.write_bytes(proto.SerializeToString())
     # Coarse and fine patterns.
@@ -156,7 +156,7 @@ def _window(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _convert(network: Any) -> Any:
+def convert_network(network: Any) -> Any:
     """An `openvino.Model` as `onnx.ModelProto`, in float32."""
     from onnx import TensorProto, helper, numpy_helper
 

@@ -2,7 +2,7 @@
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from facemask.core.files import replacing_folder
 from facemask.core.label_map import LabelMap
 from facemask.core.provenance import made_by
 from facemask.data import manifest
+from facemask.data.labelled_picture import GroundTruth
 from facemask.detect.backends import openvino_backend
 from facemask.detect.backends.openvino_backend import INT8_PARTS
 from facemask.detect.detector import RawDetector
@@ -79,7 +80,7 @@ def measure_bf16(model: ExportedModel, annotations: Path) -> LowerPrecision:
         UserError: There is no val split to measure on.
     """
     where = evaluated_pictures.records_source(annotations, "val", model.label_map)
-    lowered = _beside(
+    lowered = beside_reference(
         "bf16",
         _map50(openvino_backend.load_openvino_detector(model, "bf16"), where),
         _map50(openvino_backend.load_openvino_detector(model, "fp32"), where),
@@ -112,7 +113,7 @@ def quantise_model(
         UserError: There are no records to calibrate or measure on.
     """
     where = evaluated_pictures.records_source(annotations, "val", model.label_map)
-    pictures = calibration_pictures(annotations, model)
+    pictures = calibration_pictures(annotations, model.label_map)
     if known is None:
         reference = _map50(openvino_backend.load_openvino_detector(model, "fp32"), where)
         fastest = reference[1]
@@ -125,7 +126,7 @@ def quantise_model(
             written = Path(scratch) / "int8"
             written.mkdir()
             openvino_backend.write_int8(model, written, pictures, part)
-            lowered = _beside(
+            lowered = beside_reference(
                 "int8", _map50(openvino_backend.load_openvino_detector(model, "int8", written), where), reference, part
             )
             report(f"int8, {part}: {lowered}")
@@ -143,24 +144,41 @@ def quantise_model(
     return None
 
 
-def calibration_pictures(annotations: Path, model: ExportedModel) -> list[np.ndarray]:
+def calibration_pictures(annotations: Path, label_map: LabelMap) -> list[np.ndarray]:
     """`CALIBRATION` pictures, evenly spread over the train split."""
-    where = evaluated_pictures.records_source(annotations, "train", model.label_map)
+    where = evaluated_pictures.records_source(annotations, "train", label_map)
     step = max(1, manifest.read_manifest(annotations).splits["train"].images // CALIBRATION)
-    images: Iterator[np.ndarray] = (image for image, _ in evaluated_pictures.read_pictures(where, model.label_map))
+    images: Iterator[np.ndarray] = (image for image, _ in evaluated_pictures.read_pictures(where, label_map))
     return list(itertools.islice(images, 0, step * CALIBRATION, step))
 
 
 def _map50(detector: RawDetector, where: PictureSource) -> tuple[float, float, int]:
-    """mAP@0.5, the median milliseconds a picture, and the number of pictures."""
-    measured = measure_detector(detector, evaluated_pictures.read_pictures(where, detector.label_map))
+    """See `measure_map50`."""
+    return measure_map50(detector, evaluated_pictures.read_pictures(where, detector.label_map), where.name)
+
+
+def measure_map50(
+    detector: RawDetector, pictures: Iterable[tuple[np.ndarray, GroundTruth]], name: str
+) -> tuple[float, float, int]:
+    """mAP@0.5, the median milliseconds a picture, and the number of pictures.
+
+    Raises:
+        UserError: No picture has a box. `name` is that of their source.
+    """
+    measured = measure_detector(detector, pictures)
     figures = coco.evaluate_detections(measured.truths, measured.detections, detector.label_map)
     if figures.map50 is None:
-        raise UserError(f"{where.path}: no box in the {where.split} split to measure on.")
+        raise UserError(f"{name}: no box to measure on.")
     return figures.map50, measured.speed.latency_ms, figures.images
 
 
-def _beside(
-    precision: str, lower: tuple[float, float, int], reference: tuple[float, float, int], part: str = "all"
+def beside_reference(
+    precision: str,
+    lower: tuple[float, float, int],
+    reference: tuple[float, float, int],
+    part: str = "all",
+    source: str = "val",
+    limit: float = MAX_POINTS_LOST,
 ) -> LowerPrecision:
-    return LowerPrecision(precision, lower[2], lower[0], reference[0], lower[1], reference[1], part)
+    """Two results of `measure_map50` as a `LowerPrecision`, which explains the others."""
+    return LowerPrecision(precision, lower[2], lower[0], reference[0], lower[1], reference[1], part, source, limit)

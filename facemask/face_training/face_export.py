@@ -67,10 +67,10 @@ def measure_faces(finder: FaceFinder, annotations: Path, split: str) -> FaceMetr
     return FaceMetrics(metrics.images, metrics.boxes, metrics.map50, metrics.map, metrics.recall50)
 
 
-def refuse_another_export(target: Path) -> None:
-    """Raise a UserError if the export would overwrite one that is not a face detector's."""
-    if target.exists() and not (target / NAME).is_file():
-        raise UserError(f"{target}: another export is there. Give the face detector another name: RUN=<name>.")
+def refuse_another_export(target: Path, file: str = NAME, rename: str = "the face detector another name: RUN=") -> None:
+    """Raise a UserError if the export would overwrite one of another kind: a folder without this file."""
+    if target.exists() and not (target / file).is_file():
+        raise UserError(f"{target}: another export is there. Give {rename}<name>.")
 
 
 def export_faces(

@@ -14,6 +14,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import write_bytes
 from facemask.core.onnx_weights import restore_weights
 from facemask.detect.faces.yunet import STRIDES
+from facemask.face_training import onnx_in_tensorflow
 
 GRIDS = ("cls", "obj", "bbox")
 """The outputs of each grid that are trained: the two factors of the score, and the box. The landmarks are not."""
@@ -100,26 +101,7 @@ def yunet_logits(proto: Any, weights: Mapping[str, Any], pixels: Any) -> dict[st
     Returns:
         Tensors (batch, cells, 1 or 4) by the name of the output, such as `cls_8`. The cells are in rows.
     """
-    import tensorflow as tf
-
-    values: dict[str, Any] = {proto.graph.input[0].name: pixels}
-    for node in proto.graph.node:
-        source: Any = values.get(node.input[0])
-        name = node.output[0]
-        if node.op_type == "Conv":
-            values[name] = _convolve(source, weights[node.input[1]], weights[node.input[2]], node)
-        elif node.op_type == "Relu":
-            values[name] = tf.nn.relu(source)
-        elif node.op_type == "MaxPool":
-            values[name] = tf.nn.max_pool2d(source, 2, 2, "VALID")
-        elif node.op_type == "Resize":
-            values[name] = tf.image.resize(source, 2 * tf.shape(source)[1:3], "nearest")
-        elif node.op_type == "Add":
-            values[name] = source + values[node.input[1]]
-        elif node.op_type == "Reshape":
-            values[name] = tf.reshape(source, (tf.shape(source)[0], -1, source.shape[-1]))
-        else:  # Transpose to the order that the values have here already; Sigmoid, which the loss applies
-            values[name] = source
+    values = onnx_in_tensorflow.compute_nodes(proto, weights, pixels)
     return {f"{grid}_{stride}": values[f"{grid}_{stride}"] for stride in STRIDES for grid in GRIDS}
 
 
@@ -136,18 +118,3 @@ def join_grids(outputs: Mapping[str, Any]) -> dict[str, Any]:
 
     joined = {grid: tf.concat([outputs[f"{grid}_{stride}"] for stride in STRIDES], axis=1) for grid in GRIDS}
     return {grid: value if grid == "bbox" else value[..., 0] for grid, value in joined.items()}
-
-
-def _convolve(source: Any, kernel: Any, bias: Any, node: Any) -> Any:
-    import tensorflow as tf
-
-    attributes = {attribute.name: attribute for attribute in node.attribute}
-    stride = attributes["strides"].ints[0]
-    padding = attributes["pads"].ints[0]
-    if padding:
-        source = tf.pad(source, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
-    if attributes["group"].i > 1:
-        made = tf.nn.depthwise_conv2d(source, tf.transpose(kernel, (2, 3, 0, 1)), (1, stride, stride, 1), "VALID")
-    else:
-        made = tf.nn.conv2d(source, tf.transpose(kernel, (2, 3, 1, 0)), stride, "VALID")
-    return made + bias

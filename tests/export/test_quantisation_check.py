@@ -109,7 +109,7 @@ def test_a_real_int8_model_runs(
 ) -> None:
     pytest.importorskip("nncf", reason="needs the dependency group int8")
     monkeypatch.setattr(quantisation_check, "CALIBRATION", 3)
-    pictures = quantisation_check.calibration_pictures(tiny_records, model)
+    pictures = quantisation_check.calibration_pictures(tiny_records, model.label_map)
     assert len(pictures) == 3
     folder = model.folder / "int8"
     folder.mkdir()

@@ -9,28 +9,19 @@ TensorFlow Lite does not have. The API's own converter, `export_tflite_graph_tf2
 another operation, which finds other boxes; this module keeps the model's.
 """
 
-import contextlib
-import io
-import re
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import supervision as sv
 
-from facemask.core import hardware, native_output
-from facemask.core.errors import UserError
+from facemask.core import litert_model
 from facemask.core.exported_model import ExportedModel
 from facemask.core.label_map import LabelMap
 from facemask.detect.model_outputs import NAMES, detections_from_outputs
 
 FILE = "model.tflite"
-
-_LOGGED = re.compile(rb"^INFO: ")
-"""LiteRT logs that it uses the delegate XNNPACK."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +33,14 @@ class TfliteDetector:
 
     name: str
     label_map: LabelMap
-    signature: Any
-    # An interpreter has one memory, so threads take turns.
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    run: Callable[..., Mapping[str, np.ndarray]]
 
     def detect_all(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
         """See `RawDetector.detect_all`."""
         return [self._detect_one(image) for image in images]
 
     def _detect_one(self, image: np.ndarray) -> sv.Detections:
-        with self.turn:
-            outputs = self.signature(input_tensor=np.ascontiguousarray(image[np.newaxis]))
+        outputs = self.run(input_tensor=np.ascontiguousarray(image[np.newaxis]))
         return detections_from_outputs(outputs, image, self.label_map)
 
 
@@ -67,21 +55,9 @@ def load_tflite_detector(model: ExportedModel, precision: str, folder: Path | No
     Raises:
         UserError: LiteRT is not installed, or the model was not exported for it.
     """
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise UserError(f"LiteRT cannot be loaded ({error}). Install ai-edge-litert, or leave RUNTIME out.") from None
     path = (folder or model.folder / "tflite") / FILE
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. `make export RUN={model.folder.name} FORMATS=tflite` writes it.")
-    try:
-        with native_output.without_lines(_LOGGED):
-            interpreter = Interpreter(str(path), num_threads=hardware.usable_cores())
-            interpreter.allocate_tensors()  # so that it logs here and not at the first picture
-            signature = interpreter.get_signature_runner()
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: cannot be loaded ({str(error).splitlines()[0]}). Run `make export` again.") from None
-    return TfliteDetector(f"tflite {precision}", model.label_map, signature)
+    run = litert_model.load_litert(path, f"`make export RUN={model.folder.name} FORMATS=tflite` writes it.")
+    return TfliteDetector(f"tflite {precision}", model.label_map, run)
 
 
 def export_tflite(model: ExportedModel, folder: Path) -> None:
@@ -90,11 +66,6 @@ def export_tflite(model: ExportedModel, folder: Path) -> None:
 
     detect, owner = saved_model_export.detection_function(model, NAMES)
 
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([detect], owner)
-    # The small interpreters do not support the other set, SELECT_TF_OPS.
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    with contextlib.redirect_stderr(io.StringIO()), saved_model_export.without_warnings():
-        content = converter.convert()
+    with saved_model_export.without_warnings():
+        content = litert_model.convert_function(detect, owner)
     (folder / FILE).write_bytes(content)

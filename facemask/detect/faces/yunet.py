@@ -17,9 +17,10 @@ import numpy as np
 import supervision as sv
 
 from facemask.core import openvino_model, telemetry
+from facemask.detect.faces import yunet_litert
 from facemask.detect.faces.face_boxes import SAME_FACE, cannot_load, scale_picture, to_faces
 
-FILE = "YuNet's network (.onnx)"
+FILE = "YuNet's network (.onnx or .tflite)"
 
 TRAINED = "yunet.onnx"
 """The file in the folder of an exported face detector, which `make faces` writes."""
@@ -38,7 +39,10 @@ STRIDES = (8, 16, 32)
 
 @dataclass(frozen=True)
 class YuNet:
-    """A `FaceFinder` that runs YuNet on the picture scaled to each of `sizes`."""
+    """A `FaceFinder` that runs YuNet on the picture scaled to each of `sizes`.
+
+    `compiled` is OpenVINO's `CompiledModel` or a `LitertYuNet`.
+    """
 
     name: str
     sizes: tuple[int, ...]
@@ -47,7 +51,7 @@ class YuNet:
     def at_twice_the_size(self) -> "YuNet":
         """The same network for large pictures, scaled to twice the size."""
         size = 2 * self.sizes[0]
-        return YuNet(f"yunet {size} px", sizes_of(size), self.compiled)
+        return YuNet(self.name.replace(str(self.sizes[0]), str(size)), sizes_of(size), self.compiled)
 
     def find(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:
         """See `FaceFinder.find`."""
@@ -66,8 +70,7 @@ class YuNet:
     def _look(self, image: np.ndarray, scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The boxes, (n, 4) in pixels of the picture, and their scores, that the network finds in it scaled."""
         height, width = scaled.shape[:2]
-        pixels = np.zeros((1, 3, height + -height % STRIDES[-1], width + -width % STRIDES[-1]), np.float32)
-        pixels[0, :, :height, :width] = scaled[:, :, ::-1].transpose(2, 0, 1)  # BGR
+        pixels = to_pixels(scaled)
         # A request for each call, so that threads can call this at the same time.
         request = self.compiled.create_infer_request()
         request.infer([pixels])
@@ -78,6 +81,17 @@ class YuNet:
             xyxy, scores = faces.xyxy, np.asarray(faces.confidence)
         # Rounding can scale a thin picture's sides differently.
         return xyxy * np.tile([image.shape[1] / width, image.shape[0] / height], 2), scores
+
+
+def to_pixels(scaled: np.ndarray) -> np.ndarray:
+    """The network's input for a picture, uint8 (height, width, 3) RGB: float32 (1, 3, h, w), BGR in 0..255.
+
+    The sides are filled up with 0 to multiples of the largest stride.
+    """
+    height, width = scaled.shape[:2]
+    pixels = np.zeros((1, 3, height + -height % STRIDES[-1], width + -width % STRIDES[-1]), np.float32)
+    pixels[0, :, :height, :width] = scaled[:, :, ::-1].transpose(2, 0, 1)
+    return pixels
 
 
 def decode_grid(request: Any, stride: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -109,11 +123,13 @@ def with_companions(given: Path | None) -> tuple[Path, ...]:
 
 
 def load_yunet(files: Sequence[Path], size: int) -> YuNet:
-    """Load the network.
+    """Load the network: into LiteRT if it is a .tflite file, otherwise into OpenVINO.
 
     Raises:
-        UserError: The file is not YuNet's network, or OpenVINO is not installed.
+        UserError: The file is not YuNet's network, or its runtime is not installed.
     """
+    if files[0].suffix == ".tflite":
+        return YuNet(f"yunet {size} px tflite", sizes_of(size), yunet_litert.load_litert_yunet(files[0]))
     telemetry.refuse_telemetry()
     try:
         import openvino as ov
