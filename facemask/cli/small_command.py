@@ -67,6 +67,7 @@ def main(
         )
     chosen = choose_detector(choice)
     target = run_folder(exported, name)
+    small_export.refuse_early(target)
     pictures = small_export.find_pictures(images, annotations, options.IMAGES, chosen.label_map)
     detector = chosen.load()
     if not isinstance(detector, TwoStageDetector) or not chosen.faces_files:

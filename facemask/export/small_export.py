@@ -92,6 +92,13 @@ class _Network:
     samples: Callable[[], Iterable[np.ndarray]]
 
 
+def refuse_early(target: Path) -> None:
+    """Raise a UserError if another export is there, and a ModuleNotFoundError if a package is missing."""
+    face_export.refuse_another_export(target, small_folder.NAME, "the small one another name: NAME=")
+    import ai_edge_litert  # noqa: F401
+    import onnx  # noqa: F401
+
+
 def find_pictures(given: Path | None, annotations: Path, default: Path, label_map: LabelMap) -> Pictures:
     """The given folder; otherwise the records (train to calibrate, val to measure), or the default folder.
 
@@ -143,13 +150,9 @@ def write_small(
         report: Called with each line for the user.
 
     Raises:
-        UserError: Another export is there, a package is missing, the classifier is no MobileNetV2, or no picture shows
-            a face.
+        UserError: The classifier is no MobileNetV2, or no picture shows a face.
         RuntimeError: A network loses accuracy even in float32: its conversion is wrong.
     """
-    face_export.refuse_another_export(target, small_folder.NAME, "the small one another name: NAME=")
-    import ai_edge_litert  # noqa: F401  a missing package is said before the work
-
     networks = {"faces": _faces_network(source, pictures), "classifier": _classifier_network(source, pictures)}
     reference = None
     if any(len(truth.boxes) for _, truth in pictures.labelled()):

@@ -193,12 +193,11 @@ def test_what_cannot_work_is_said_in_one_line(options: list[str], said: str, fol
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
-def test_a_missing_package_is_named(
-    source: small_export.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    with pytest.raises(ModuleNotFoundError, match="ai_edge_litert"):
-        small_export.write_small(source, small_export.Pictures("", tuple, tuple), tmp_path / "small", {}, print)
+@pytest.mark.parametrize("package", ["ai_edge_litert", "onnx"])
+def test_a_missing_package_is_named(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError, match=package):  # the front door says which extra installs it
+        small_export.refuse_early(tmp_path / "small")
 
 
 def test_other_files_are_not_taken_for_yunet(exported: Path, tmp_path: Path) -> None:
