@@ -1,6 +1,8 @@
 """Both networks of the shipped detector for LiteRT, on drawn pictures."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -10,11 +12,12 @@ import numpy as np
 import pytest
 import supervision as sv
 from PIL import Image
-from run_step import ROOT, step
+from run_step import ROOT
 
 import facemask
 from facemask.classifier.backends.classifier_openvino import load_openvino_classifier
 from facemask.classifier.exported_classifier import read_exported_classifier
+from facemask.cli import small_command
 from facemask.core import openvino_model
 from facemask.core.errors import UserError
 from facemask.core.files import sha256
@@ -45,8 +48,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped detector as `make small` writes it, where nothing is labelled."""
     target = tmp_path_factory.mktemp("small") / "exported"
-    said = step("small", "--images", str(folder), "--exported", str(target))
-    assert "no labelled pictures" in said and "RUN=small" in said
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        small_command.main(images=folder, exported=target)
+    assert "no labelled pictures" in said.getvalue() and "RUN=small" in said.getvalue()
     return target
 
 
