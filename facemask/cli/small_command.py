@@ -1,4 +1,4 @@
-"""Write a two-stage detector for LiteRT on small machines, in 8 bits where that costs little."""
+"""Write YuNet and a classifier for LiteRT, in 8 bits where that costs little."""
 
 from pathlib import Path
 from typing import Annotated

@@ -17,8 +17,8 @@ FORMS = ("int8", "dynamic", "fp32")
 """Forms of a network, from the smallest numbers on: weights and activations in 8 bits; weights in 8 bits, with which
 float activations are multiplied; all in float32."""
 
-_LOGGED = re.compile(rb"^INFO: |^fully_quantize: ")
-"""LiteRT logs that it uses the delegate XNNPACK, and the converter its settings for int8."""
+_LOGGED = re.compile(rb"^INFO: |^fully_quantize: |Skipping runtime version metadata")
+"""LiteRT logs that it uses the delegate XNNPACK, and the converter its settings and what it leaves out."""
 
 
 def convert_function(

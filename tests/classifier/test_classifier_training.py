@@ -297,7 +297,7 @@ def test_the_openvino_path_imports_no_tensorflow(exported: Path) -> None:
 def test_an_error_names_what_cannot_be_opened(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="make classifier RUN=nothing"):
         open_classifier(tmp_path / "nothing")
-    with pytest.raises(UserError, match=r"RUNTIME=onnx.* auto, openvino, tensorflow"):
+    with pytest.raises(UserError, match=r"RUNTIME=onnx.* auto, openvino, tflite, tensorflow"):
         open_classifier(exported, "onnx")
     with pytest.raises(UserError, match=r"PRECISION=int8.* auto, fp32"):
         open_classifier(exported, "openvino", "int8")
