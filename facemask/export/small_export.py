@@ -38,8 +38,8 @@ from facemask.face_training import face_export, onnx_in_tensorflow, yunet_networ
 MAX_POINTS_LOST = 0.2
 """Points of mAP@0.5 that both networks together may lose."""
 
-UNMEASURED = {"faces": "int8", "classifier": "dynamic"}
-"""The forms where no picture is labelled. Those of the detector that comes with facemask lose less than that."""
+UNMEASURED = "dynamic"
+"""The form of both networks where no picture is labelled: int8 may lose too much, see docs/raspberry_pi.md."""
 
 CROPS = 512
 """The most faces on which the classifier is calibrated."""
@@ -158,14 +158,14 @@ def write_small(
     if any(len(truth.boxes) for _, truth in pictures.labelled()):
         reference = measure_map50(source.detector, pictures.labelled(), pictures.name)
     else:
-        report(f"{pictures.name}: no labelled pictures to measure on, so the forms are those of the shipped detector")
+        report(f"{pictures.name}: no labelled pictures to measure int8 on, so only the weights are in 8 bits")
     described = {}
     with replacing_folder(target) as beside:
         model = dataclasses.replace(source.classifier, folder=beside, run=target.name, metrics={}, alignments={})
         model.write(dict(made))
         for part, network in networks.items():
             tried: list[LowerPrecision] = []
-            for form in FORMS if reference else (UNMEASURED[part],):
+            for form in FORMS if reference else (UNMEASURED,):
                 file = beside / (small_folder.FACES if part == "faces" else classifier_tflite.FILES[form])
                 write_bytes(file, _convert(network, form))
                 if reference is None:
