@@ -397,7 +397,9 @@ def _classifier(choice: DetectorChoice) -> ExportedClassifier:
 
 def _resolve_classifier(choice: DetectorChoice, classifier: ExportedClassifier) -> tuple[str, str]:
     """The classifier's runtime and precision: the detector's if the classifier has them, or else `auto`."""
-    runtime = choice.runtime if choice.runtime in face_classifier.ready_runtimes(classifier) else "auto"
+    runtime = choice.runtime if choice.runtime in face_classifier.RUNTIMES else "auto"
+    if runtime == "tflite" and runtime not in face_classifier.ready_runtimes(classifier):
+        runtime = "auto"  # `make classifier` exports for all others
     name, precision = resolve_classifier_runtime(classifier, runtime)
     if choice.precision in face_classifier.RUNTIMES[name].files:
         precision = choice.precision
