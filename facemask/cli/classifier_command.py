@@ -141,6 +141,8 @@ def main(
     from facemask.core.run_names import run_folder
     from facemask.data.splits import Proportions
 
+    if dataset is not None and (found or faces_model):
+        raise UserError("FOUND= and FACES_MODEL= need whole pictures, and DATASET= has faces alone. Leave them out.")
     folder = run_folder(models, run)
     with_openvino = classifier_export.wants_openvino(formats)
     classifier_export.refuse_a_detector(exported / run)
@@ -150,8 +152,6 @@ def main(
         find = _load_finder(faces_model, annotations) if share else None
         faces = labelled_faces.faces_from_records(annotations, size, margin, min_face, find)
     else:
-        if found:
-            raise UserError("FOUND= needs whole pictures, and DATASET= has faces alone. Leave one of the two out.")
         share = 0.0
         faces = labelled_faces.faces_from_folder(dataset, read_classes(classes), Proportions.parse(split), size)
     print(faces, flush=True)

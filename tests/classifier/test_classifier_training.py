@@ -428,6 +428,8 @@ def test_the_step_goes_from_a_folder_of_pictures_to_an_export(faces: FaceSet, tm
     }
     said = json.loads((tmp_path / "exported" / "first" / "classifier.json").read_text())
     assert said["made"]["settings"]["seed"] == 0 and said["classes"] == ["with_mask", "without_mask"]
+    refused = subprocess.run([*command, "--found=0.5"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and "DATASET=" in refused.stderr and "Traceback" not in refused.stderr
     counted = labelled_faces.faces_from_folder(tmp_path / "faces", faces.label_map, labelled_faces.Proportions(), 32)
     assert said["metrics"]["test"]["faces"] == len(counted.splits["test"])
 
