@@ -98,8 +98,8 @@ def main(
     found: Annotated[
         float | None,
         typer.Option(
-            help="Share of the labelled faces. In each epoch so many faces as YuNet frames them in train, and so many "
-            "of its boxes without a labelled face, are learned too. Default: 0.25; with DATASET 0.",
+            help="Boxes that YuNet finds in train and that an epoch learns too, as a share of the labelled faces: so "
+            "many with a labelled face, and so many without one. Default: 0.25; with DATASET 0.",
             min=0,
         ),
     ] = None,
@@ -147,9 +147,10 @@ def main(
     with_openvino = classifier_export.wants_openvino(formats)
     classifier_export.refuse_a_detector(exported / run)
     file = classifier_network.find_weights(weights, backbone.value, size)
+    alignments = {} if dataset or align is Align.NONE else _learn_alignment(align.value, annotations)
     if dataset is None:
         share = FOUND if found is None else found
-        find = _load_finder(faces_model, annotations) if share else None
+        find = _load_finder(faces_model, alignments.get("yunet")) if share else None
         faces = labelled_faces.faces_from_records(annotations, size, margin, min_face, find)
     else:
         share = 0.0
@@ -183,7 +184,6 @@ def main(
     if outcome.best is not None:
         how = "the last" if outcome.best.val_loss is None else "the best on val"
         print(f"exporting epoch {outcome.best.epoch}, {how}", flush=True)
-    alignments = {} if dataset or align is Align.NONE else _learn_alignment(align.value, annotations)
     result = classifier_export.export_classifier(
         folder, settings, margin, faces, exported / run, made, openvino=with_openvino, alignments=alignments
     )
@@ -197,14 +197,13 @@ def main(
     print(f"\n{result.classifier.folder}: written{agreed}. Curves and confusions: {reports / run}")
 
 
-def _load_finder(file: Path | None, annotations: Path) -> "Callable[[np.ndarray], np.ndarray]":
-    """A YuNet as `labelled_faces.FindBoxes`. The boxes of the published one are aligned with the labels."""
+def _load_finder(file: Path | None, published_alignment: dict[str, Any] | None) -> "Callable[[np.ndarray], np.ndarray]":
+    """A YuNet as `labelled_faces.FindBoxes`: that of a file, or the published one with its alignment."""
     from facemask.detect.faces import box_alignment, face_finder
 
     finder = face_finder.load_face_finder("yunet", face_finder.face_finder_files("yunet", file))
-    alignment = box_alignment.learn_alignment_from_records(finder, annotations) if file is None else None
-    if alignment is not None:
-        finder = box_alignment.AlignedFaces(finder, alignment)
+    if file is None and published_alignment is not None:
+        finder = box_alignment.AlignedFaces(finder, box_alignment.BoxAlignment(**published_alignment))
     return lambda image: finder.find([image])[0].xyxy
 
 

@@ -150,8 +150,8 @@ def write_small(
         report: Called with each line for the user.
 
     Raises:
-        UserError: The classifier is no MobileNetV2, or no picture shows a face.
-        RuntimeError: A network loses accuracy even in float32: its conversion is wrong.
+        UserError: The classifier is no MobileNetV2, no picture shows a face, or the two networks lose too much with one
+            of them in float32 too.
     """
     networks = {"faces": _faces_network(source, pictures), "classifier": _classifier_network(source, pictures)}
     reference = None
@@ -181,7 +181,10 @@ def write_small(
                     break
                 file.unlink()
             else:
-                raise RuntimeError(f"{part}: loses accuracy in float32 too, so its conversion is wrong.")
+                raise UserError(
+                    f"{pictures.name}: with {part} in fp32 too, more than {MAX_POINTS_LOST} points are lost, so "
+                    f"nothing was written. A few pictures cannot measure that: give more with IMAGES=<folder>."
+                )
             described[part] = {
                 "file": file.relative_to(beside).as_posix(),
                 "form": form,
