@@ -13,6 +13,8 @@ from facemask.cli import options
 if TYPE_CHECKING:
     import numpy as np
 
+    from facemask.detect.faces.face_finder import FaceFinder
+
 
 class Backbone(str, Enum):
     """The backbone of the classifier."""
@@ -147,13 +149,14 @@ def main(
     with_openvino = classifier_export.wants_openvino(formats)
     classifier_export.refuse_a_detector(exported / run)
     file = classifier_network.find_weights(weights, backbone.value, size)
+    share = 0.0 if dataset else FOUND if found is None else found
+    finder = _load_yunet(faces_model) if share else None
     alignments = {} if dataset or align is Align.NONE else _learn_alignment(align.value, annotations)
     if dataset is None:
-        share = FOUND if found is None else found
-        find = _load_finder(faces_model, alignments.get("yunet")) if share else None
+        published = None if faces_model else alignments.get("yunet")
+        find = _find_boxes(finder, published) if finder else None
         faces = labelled_faces.faces_from_records(annotations, size, margin, min_face, find)
     else:
-        share = 0.0
         faces = labelled_faces.faces_from_folder(dataset, read_classes(classes), Proportions.parse(split), size)
     print(faces, flush=True)
     settings = classifier_training.Settings(
@@ -197,13 +200,19 @@ def main(
     print(f"\n{result.classifier.folder}: written{agreed}. Curves and confusions: {reports / run}")
 
 
-def _load_finder(file: Path | None, published_alignment: dict[str, Any] | None) -> "Callable[[np.ndarray], np.ndarray]":
-    """A YuNet as `labelled_faces.FindBoxes`: that of a file, or the published one with its alignment."""
-    from facemask.detect.faces import box_alignment, face_finder
+def _load_yunet(file: Path | None) -> "FaceFinder":
+    """The YuNet of a file, or the published one."""
+    from facemask.detect.faces import face_finder
 
-    finder = face_finder.load_face_finder("yunet", face_finder.face_finder_files("yunet", file))
-    if file is None and published_alignment is not None:
-        finder = box_alignment.AlignedFaces(finder, box_alignment.BoxAlignment(**published_alignment))
+    return face_finder.load_face_finder("yunet", face_finder.face_finder_files("yunet", file))
+
+
+def _find_boxes(finder: "FaceFinder", alignment: dict[str, Any] | None) -> "Callable[[np.ndarray], np.ndarray]":
+    """A face detector, whose boxes are aligned if there is an alignment, as `labelled_faces.FindBoxes`."""
+    from facemask.detect.faces import box_alignment
+
+    if alignment is not None:
+        finder = box_alignment.AlignedFaces(finder, box_alignment.BoxAlignment(**alignment))
     return lambda image: finder.find([image])[0].xyxy
 
 
