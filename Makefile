@@ -66,7 +66,7 @@ lint: venv-dev ## Run ruff, and from Python 3.11 on mypy.
 	$(venv-python) -m ruff format --check .
 	@if $(venv-python) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then set -x; $(venv-python) -m mypy; \
 	    else echo "lint: mypy was not run: it needs the packages that Python 3.11 and later have"; fi
-ready: venv
+ready: venv-onnx venv-int8
 docs: venv-docs ## Write the documentation as a site to site/.
 	NO_MKDOCS_2_WARNING=1 $(venv-python) -m mkdocs build --quiet
 lock: ## Compile pyproject.toml into lock/, with uv. [UV=uv UPGRADE=1]

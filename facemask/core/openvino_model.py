@@ -1,6 +1,7 @@
 """Convert a SavedModel to OpenVINO's format, and compile the result for the processor."""
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -46,11 +47,27 @@ def write_half_precision(source: Path, folder: Path) -> None:
 
     What the conversion noted of the machine, such as the path of the SavedModel, is left out.
     """
+    _write_small(read_network(source), folder)
+
+
+def write_8_bit_weights(source: Path, folder: Path) -> None:
+    """Write the network of a folder into another one with its kernels in 8 bits, and a scale for each output channel.
+
+    Its other weights are in float16. It still computes in float32. What `write_half_precision` leaves out is left out.
+    """
     network = read_network(source)
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    _write_small(nncf.compress_weights(network, mode=nncf.CompressWeightsMode.INT8_SYM), folder)
+
+
+def _write_small(network: Any, folder: Path) -> None:
     import openvino as ov
 
-    if "conversion_parameters" in network.rt_info:
-        del network.rt_info["conversion_parameters"]
+    for note in ("conversion_parameters", "nncf"):
+        if note in network.rt_info:
+            del network.rt_info[note]
     ov.save_model(network, folder / FILE, compress_to_fp16=True)
     described = folder / FILE
     described.write_bytes(re.sub(rb"\n\t+", b"\n", described.read_bytes()))  # a fifth of the file is indentation

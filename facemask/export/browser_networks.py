@@ -180,6 +180,8 @@ def convert_network(network: Any) -> Any:
             constants[name] = np.array(operation.data)
         elif kind == "Convert" and sources[0] in constants:
             constants[name] = constants[sources[0]].astype(np.float32)
+        elif kind == "Multiply" and all(source in constants for source in sources):  # a kernel in 8 bits and its scale
+            constants[name] = constants[sources[0]] * constants[sources[1]]
         elif kind == "Parameter":
             inputs.append(helper.make_tensor_value_info(name, *described(operation.output(0))))
         elif kind == "Result":
