@@ -82,6 +82,41 @@ class ExportedNetwork:
 
 
 @dataclass(frozen=True)
+class AveragedClassifiers:
+    """A `Classifier` whose probabilities are the means of several classifiers'.
+
+    Attributes:
+        members: The classifiers, with the same classes and margin, of any sizes.
+    """
+
+    members: tuple[Classifier, ...]
+
+    @property
+    def name(self) -> str:
+        """See `Classifier`."""
+        return f"{len(self.members)} x {self.members[0].name}"
+
+    @property
+    def label_map(self) -> LabelMap:
+        """See `Classifier`."""
+        return self.members[0].label_map
+
+    @property
+    def size(self) -> int:
+        """See `Classifier`: that of the first."""
+        return self.members[0].size
+
+    @property
+    def margin(self) -> float:
+        """See `Classifier`."""
+        return self.members[0].margin
+
+    def classify(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Classifier.classify`."""
+        return np.stack([member.classify(crops) for member in self.members]).mean(axis=0)
+
+
+@dataclass(frozen=True)
 class ClassifierRuntime:
     """One way to run an exported classifier.
 
@@ -173,3 +208,14 @@ def open_classifier(folder: Path, runtime: str = "auto", precision: str = "auto"
     name, precision = resolve_classifier_runtime(model, runtime, precision)
     run = RUNTIMES[name].load(model, precision)
     return ExportedNetwork(f"{model.backbone} {name} {precision}", model.label_map, model.size, model.margin, run)
+
+
+def open_classifiers(folders: Sequence[Path], runtime: str = "auto", precision: str = "auto") -> Classifier:
+    """Load exported classifiers with the same classes and margin as one that averages their probabilities; a single one
+    as it is.
+
+    Raises:
+        UserError: See `open_classifier`.
+    """
+    members = [open_classifier(folder, runtime, precision) for folder in folders]
+    return members[0] if len(members) == 1 else AveragedClassifiers(tuple(members))

@@ -22,6 +22,12 @@ def main(
     train_options: Annotated[str, typer.Option(help='Variables of make train: "STEPS=1500 BATCH=8".')] = "",
     export_options: Annotated[str, typer.Option(help="Variables of make export.")] = "",
     classifier_options: Annotated[str, typer.Option(help="Variables of make classifier.")] = "",
+    classifiers: Annotated[
+        int,
+        typer.Option(
+            help="Number of classifiers to train, with seeds that follow each other, and to average.", min=1, max=9
+        ),
+    ] = 1,
     faces_options: Annotated[
         str,
         typer.Option(
@@ -67,7 +73,7 @@ def main(
     texts = {"train": train_options, "export": export_options, "classifier": classifier_options}
     texts |= {"faces": faces_options, "eval": eval_options}
     given = {step: _parse_options(step, text) for step, text in texts.items() if text}
-    cross_validation.parse_plan(system, given)
+    cross_validation.parse_plan(system, given, classifiers)
     name = name or f"crossval-{system}"
     folder, report = run_folder(crossval, name), run_folder(reports, name)
     folds = fold_records.read_folds(annotations)
@@ -78,10 +84,10 @@ def main(
                 raise UserError(f"{step.upper()}_OPTIONS: REUSE={other.name} brings them. Leave one of the two out.")
             if step in cross_validation.Plan(system, {**given, step: theirs}).steps:
                 given[step] = theirs
-    plan = cross_validation.parse_plan(system, given)
+    plan = cross_validation.parse_plan(system, given, classifiers)
     min_scores = None if threshold == "best" else parse_thresholds(threshold, LabelMap(folds.classes))
     settings = {"system": system, "name": name, "reuse": reuse, "fold": fold, "threshold": threshold}
-    settings |= {"draws": draws, "seed": seed}
+    settings |= {"draws": draws, "seed": seed, "classifiers": classifiers}
     made = made_by("crossval", **settings, **{f"{step}_options": text for step, text in texts.items() if text})
     answer = cross_validation.answer_held_out_faces
     run_step = step_process.run_step_process

@@ -37,7 +37,7 @@ def main(
     from facemask.classifier.exported_classifier import read_exported_classifier
     from facemask.core.errors import UserError
     from facemask.core.exported_model import read_exported_model
-    from facemask.detect.detector_choice import DetectorChoice, choose_detector
+    from facemask.detect.detector_choice import DetectorChoice, choose_detector, refuse_several
     from facemask.export import browser_networks
     from facemask.ready import shipped_detector
     from facemask.serving import page_build
@@ -51,10 +51,11 @@ def main(
         unnamed="ready-fast",
         detector=detector,
         faces_model=faces_model,
-        faces_size=faces_size,
+        faces_sizes=(faces_size,) if faces_size else (),
         classifier=classifier,
     )
     chosen = choose_detector(choice)
+    refuse_several(chosen, "the page")
     about = {name: value for name, value in chosen.model.items() if name != "exported"}  # a path of this machine
     parts = Path(chosen.model["exported"])
     if "faces" in about:
@@ -63,7 +64,7 @@ def main(
             browser_networks.write_two_stage_networks,
             read_exported_classifier(parts),
             yunet,
-            int(faces["size"]),
+            faces["sizes"][0],
             faces["alignment"],
         )
     elif parts == shipped_detector.FOLDER / shipped_detector.DETECTOR:

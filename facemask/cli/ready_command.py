@@ -12,7 +12,7 @@ from facemask.cli import options
 
 def main(
     run: Annotated[str, typer.Option(help="Name of the exported detector. Empty: it stays.")] = "",
-    classifier: Annotated[str, typer.Option(help="Name of the exported classifier. Empty: it stays.")] = "",
+    classifier: Annotated[str, typer.Option(help="Names of the exported classifiers. Empty: they stay.")] = "",
     faces: Annotated[str, typer.Option(help="Name of the exported face detector. Empty: it stays.")] = "",
     report: Annotated[
         str,
@@ -49,7 +49,8 @@ def main(
 
     folder = out or shipped_detector.FOLDER
     detector = exported_model.read_exported_model(run_folder(exported, run)) if run else None
-    second = exported_classifier.read_exported_classifier(run_folder(exported, classifier)) if classifier else None
+    names = [name.strip() for name in classifier.split(",") if name.strip()]
+    classifiers = [exported_classifier.read_exported_classifier(run_folder(exported, name)) for name in names]
     network = run_folder(exported, faces) / TRAINED if faces else None
     if network is not None and not network.is_file():
         raise UserError(f"{network}: no such file. `make faces RUN={faces}` writes it.")
@@ -71,12 +72,12 @@ def main(
                 {"model": detector.model, "size": detector.width, "classes": list(detector.label_map.names)},
                 kernels_in_8_bits=False,
             )
-        if second is not None:
+        for first in classifiers[:1]:
             weights["classifier"] = Path(scratch) / "classifier.npz"
             compact_checkpoint.write_compact_checkpoint(
-                classifier_network.write_checkpoint(second, Path(scratch) / "classifier"),
+                classifier_network.write_checkpoint(first, Path(scratch) / "classifier"),
                 weights["classifier"],
-                {"backbone": second.backbone, "size": second.size, "classes": list(second.label_map.names)},
+                {"backbone": first.backbone, "size": first.size, "classes": list(first.label_map.names)},
                 kernels_in_8_bits=True,
             )
         best = evaluations.get(shipped_detector.FORMS[0])
@@ -89,7 +90,7 @@ def main(
         )
         sources = ready_folder.Sources(
             detector.folder if detector else None,
-            second.folder if second else None,
+            [one.folder for one in classifiers],
             yunet,
             network,
             evaluations,

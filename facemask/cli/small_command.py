@@ -47,25 +47,27 @@ def main(
     from facemask.core.errors import UserError
     from facemask.core.provenance import made_by
     from facemask.core.run_names import run_folder
-    from facemask.detect.detector_choice import DetectorChoice, choose_detector
+    from facemask.detect.detector_choice import DetectorChoice, choose_detector, refuse_several
     from facemask.detect.two_stage import TwoStageDetector
     from facemask.export import small_export
     from facemask.ready import shipped_detector
     from facemask.tfod import compat, saved_model_export
 
     compat.install()
-    choice = DetectorChoice(exported, run=run, faces_model=faces_model, faces_size=faces_size, precision="fp32")
+    sizes = (faces_size,) if faces_size else ()
+    choice = DetectorChoice(exported, run=run, faces_model=faces_model, faces_sizes=sizes, precision="fp32")
     if classifier:
         choice = DetectorChoice(
             exported,
             detector="two_stage",
             faces_model=faces_model or shipped_detector.FOLDER / shipped_detector.FACES,
-            faces_size=faces_size or 640,
+            faces_sizes=sizes or (640,),
             classifier=classifier,
             runtime="openvino",
             precision="fp32",
         )
     chosen = choose_detector(choice)
+    refuse_several(chosen, "`make small`")
     target = run_folder(exported, name)
     small_export.refuse_early(target)
     pictures = small_export.find_pictures(images, annotations, options.IMAGES, chosen.label_map)
@@ -77,7 +79,7 @@ def main(
         raise UserError(f"{yunet}: is YuNet as it was published. Take one that `make faces` trained.")
     source = small_export.Source(
         yunet,
-        int(chosen.model["faces"]["size"]),
+        chosen.model["faces"]["sizes"][0],
         read_exported_classifier(Path(chosen.model["exported"])),
         detector,
         chosen.thresholds,

@@ -18,6 +18,7 @@ from facemask.detect.detector import RawDetector
 from facemask.detect.faces import face_finder
 from facemask.detect.faces.box_alignment import AlignedFaces, BoxAlignment
 from facemask.detect.faces.face_finder import FaceFinder
+from facemask.detect.faces.several_sizes import SeveralSizes
 from facemask.detect.faces.yunet import YuNet
 from facemask.detect.fused import FusedDetector
 from facemask.detect.opened_detector import OpenedDetector
@@ -31,6 +32,10 @@ NAMES = ("ssd", "two_stage", "rescored", "fused")
 AT_ONCE = 2
 """Frames of a video or of cameras that are detected at the same time: one is decoded, reduced and tracked while the
 network computes the other. Each takes half of the cores."""
+
+
+MIN_SIZE, MAX_SIZE = 32, 8192
+"""The least and the most pixels of a size in FACES_SIZE=."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,9 @@ class DetectorChoice:
             form of the shipped one is.
         faces: One of `face_finder.NAMES`, for two_stage and fused.
         faces_model: The user's own file for it; None takes the published one.
-        faces_size: The longer side in pixels to which pictures are scaled for the face detector; 0 for its default.
-        classifier: Name of the exported classifier.
+        faces_sizes: The longer sides in pixels to which pictures are scaled for the face detector, several for yunet
+            alone; none for its default.
+        classifier: Name of the exported classifier, or several names by comma, whose probabilities are averaged.
         runtime: The runtime of the networks; not that of the face detectors, which OpenVINO (yunet; LiteRT for a
             .tflite file) and OpenCV run.
         precision: The precision of the networks.
@@ -64,7 +70,7 @@ class DetectorChoice:
     detector: str = ""
     faces: str = "yunet"
     faces_model: Path | None = None
-    faces_size: int = 0
+    faces_sizes: tuple[int, ...] = ()
     classifier: str = "classifier"
     runtime: str = "auto"
     precision: str = "auto"
@@ -80,8 +86,8 @@ class ChosenDetector:
         name: The name of the folder for its results: the run's, or one made of the names of the parts.
         label_map: Its classes.
         model: Its description in the results, as JSON values: `run`, `model`, `steps`, `input`, `config_sha256` and
-            `exported`, each None if it does not apply. A detector of two stages also has `faces` (`name`, `size`,
-            `files` with their SHA-256, `alignment`) and `classifier` (`run`, `backbone`, `size`, `margin`, `files`), a
+            `exported`, each None if it does not apply. A detector of two stages also has `faces` (`name`, `sizes`,
+            `files` with their SHA-256, `alignment`) and `classifier` (`runs`, `backbone`, `size`, `margin`, `files`), a
             fused one also `fusion` (`share`, `min_iou`).
         networks: The runtime and the precision of each network.
         load: Loads the detector without tiling and with all boxes of a face.
@@ -153,6 +159,36 @@ def choose_detector(choice: DetectorChoice, report: Callable[[str], None] = prin
     if choice.detector == "fused":
         return _fused(choice, report)
     return _ssd_and_classifier(choice) if choice.faces == "ssd" else _faces_and_classifier(choice, report)
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """The sizes that FACES_SIZE= names, such as 960 or 960,1280; none for an empty text or 0.
+
+    Raises:
+        UserError: One is not a number of pixels, or they are not in ascending order.
+    """
+    if text.strip() in ("", "0"):
+        return ()
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = (0,)
+    if list(sizes) != sorted({*sizes}) or not MIN_SIZE <= sizes[0] <= sizes[-1] <= MAX_SIZE:
+        raise UserError(
+            f"FACES_SIZE={text}: must be pixels from {MIN_SIZE} to {MAX_SIZE}, such as 960; for FACES=yunet also "
+            "several in ascending order: 960,1280."
+        )
+    return sizes
+
+
+def refuse_several(chosen: ChosenDetector, user: str) -> None:
+    """Raise a UserError where a detector searches at several sizes or averages classifiers, and its `user` cannot."""
+    faces, classifier = chosen.model.get("faces"), chosen.model.get("classifier")
+    if (faces and len(faces["sizes"]) > 1) or (classifier and len(classifier["runs"]) > 1):
+        raise UserError(
+            f"{chosen.name}: searches pictures at several sizes or averages classifiers; {user} takes one of each. "
+            "Take RUN=ready-fast, or name one FACES_SIZE and one CLASSIFIER."
+        )
 
 
 def choose_other_detector(choice: DetectorChoice, other: str) -> ChosenDetector:
@@ -231,13 +267,23 @@ def _shipped(choice: DetectorChoice, name: str, report: Callable[[str], None]) -
 
 def _refuse_other_parts(choice: DetectorChoice, name: str, runtime: str) -> None:
     """Raise a UserError if the options name a part, or a runtime, that a whole detector has already."""
-    default = DetectorChoice(choice.exported)
-    for option in ("detector", "faces", "faces_model", "faces_size", "classifier"):
-        if getattr(choice, option) != getattr(default, option):
-            given = f"{option.upper()}={getattr(choice, option)}"
-            raise UserError(f"{given}: RUN={name} is a whole detector, which has its own. Leave {option.upper()} out.")
+    default = _parts_given(DetectorChoice(choice.exported))
+    for option, value in _parts_given(choice).items():
+        if value != default[option]:
+            raise UserError(f"{option}={value}: RUN={name} is a whole detector, which has its own. Leave {option} out.")
     if choice.runtime not in ("auto", runtime):
         raise UserError(f"RUNTIME={choice.runtime}: RUN={name} is for {runtime} alone. Leave RUNTIME out.")
+
+
+def _parts_given(choice: DetectorChoice) -> dict[str, str]:
+    """The options that name a part, as the user writes them."""
+    return {
+        "DETECTOR": choice.detector,
+        "FACES": choice.faces,
+        "FACES_MODEL": str(choice.faces_model or ""),
+        "FACES_SIZE": ",".join(map(str, choice.faces_sizes)),
+        "CLASSIFIER": choice.classifier,
+    }
 
 
 def _small(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetector:
@@ -250,7 +296,7 @@ def _small(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetec
         choice,
         detector="two_stage",
         faces_model=folder / small_folder.FACES,
-        faces_size=small.faces_size,
+        faces_sizes=(small.faces_size,),
         classifier=choice.run,
         runtime="tflite",
         precision=small.forms["classifier"],
@@ -270,15 +316,16 @@ def _parts_of(choice: DetectorChoice, shipped: ShippedDetector, form: ShippedFor
         detector=form.detector,
         faces=form.faces,
         faces_model=shipped.folder / form.faces_file if form.faces == "yunet" else None,
-        faces_size=form.faces_size,
-        classifier=shipped_detector.CLASSIFIER,
+        faces_sizes=form.faces_sizes,
+        classifier=",".join(shipped_detector.CLASSIFIERS[: form.classifiers or 1]),
         # The figures of the model card are those of float32, so it is what nobody has to ask for.
         precision="fp32" if choice.precision == "auto" else choice.precision,
     )
 
 
 def _rescored(choice: DetectorChoice) -> ChosenDetector:
-    ssd, classifier = _ssd(choice), _classifier(choice)
+    ssd, classifiers = _ssd(choice), _classifiers(choice)
+    classifier, folders = classifiers[0], [one.folder for one in classifiers]
     if classifier.label_map != ssd.label_map:
         raise UserError(
             f"{classifier.folder}: its classes are {', '.join(classifier.label_map.names)}; those of "
@@ -289,13 +336,13 @@ def _rescored(choice: DetectorChoice) -> ChosenDetector:
     def load() -> RawDetector:
         from facemask.detect.two_stage import RescoredDetector
 
-        return RescoredDetector(ssd.load(), face_classifier.open_classifier(classifier.folder, *networks))
+        return RescoredDetector(ssd.load(), face_classifier.open_classifiers(folders, *networks))
 
     about = ssd.model | {
         "model": f"{ssd.model['model']}, rescored by {classifier.backbone}",
-        "classifier": _about_classifier(choice, classifier),
+        "classifier": _about_classifiers(classifiers),
     }
-    name = f"rescored-{choice.run}-{choice.classifier}"
+    name = f"rescored-{choice.run}-{_joined_names(choice)}"
     return ChosenDetector(name, ssd.label_map, about, (*ssd.networks, networks), load)
 
 
@@ -312,35 +359,35 @@ def _fused(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetec
         "faces": two_stage.model["faces"],
         "fusion": {"share": fused.SHARE, "min_iou": fused.MIN_IOU},
     }
-    name = f"fused-{choice.run}-{choice.faces}-{choice.classifier}"
+    name = f"fused-{choice.run}-{choice.faces}-{_joined_names(choice)}"
     return ChosenDetector(name, rescored.label_map, about, (*rescored.networks, *two_stage.networks), load)
 
 
 def _ssd_and_classifier(choice: DetectorChoice) -> ChosenDetector:
-    if choice.faces_model is not None or choice.faces_size:
+    if choice.faces_model is not None or choice.faces_sizes:
         raise UserError("FACES=ssd is the exported detector of RUN=: leave FACES_MODEL and FACES_SIZE out.")
-    ssd, classifier = _ssd(choice), _classifier(choice)
+    ssd, classifiers = _ssd(choice), _classifiers(choice)
+    classifier, folders = classifiers[0], [one.folder for one in classifiers]
     networks = _resolve_classifier(choice, classifier)
 
     def load() -> RawDetector:
         from facemask.detect.faces.faces_as_detections import DetectorFaces
         from facemask.detect.two_stage import TwoStageDetector
 
-        return TwoStageDetector(
-            DetectorFaces(ssd.load()), face_classifier.open_classifier(classifier.folder, *networks)
-        )
+        return TwoStageDetector(DetectorFaces(ssd.load()), face_classifier.open_classifiers(folders, *networks))
 
     about = ssd.model | {
         "model": f"{ssd.model['model']} as face detector + {classifier.backbone}",
-        "faces": {"name": "ssd", "size": None, "files": {}, "alignment": None},
-        "classifier": _about_classifier(choice, classifier),
+        "faces": {"name": "ssd", "sizes": [], "files": {}, "alignment": None},
+        "classifier": _about_classifiers(classifiers),
     }
-    name = f"two_stage-ssd-{choice.run}-{choice.classifier}"
+    name = f"two_stage-ssd-{choice.run}-{_joined_names(choice)}"
     return ChosenDetector(name, classifier.label_map, about, (*ssd.networks, networks), load)
 
 
 def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetector:
-    classifier = _classifier(choice)
+    classifiers = _classifiers(choice)
+    classifier, folders = classifiers[0], [one.folder for one in classifiers]
     if choice.detector == "fused":
         networks = _resolve_classifier(choice, classifier)
     else:
@@ -349,20 +396,22 @@ def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None])
     # YuNet's alignment was learned with the published network. One that `make faces` trained draws the labels' boxes.
     trained = choice.faces == "yunet" and not face_finder.is_published(files[0])
     alignment = None if trained else classifier.alignments.get(choice.faces)
-    size = choice.faces_size or face_finder.KINDS[choice.faces].size
+    sizes = choice.faces_sizes or (face_finder.KINDS[choice.faces].size,)
 
     def load() -> RawDetector:
         from facemask.detect.two_stage import TwoStageDetector
 
-        faces = face_finder.load_face_finder(choice.faces, files, size)
-        large_faces: FaceFinder | None = faces.at_twice_the_size() if isinstance(faces, YuNet) else None
+        faces = face_finder.load_face_finder(choice.faces, files, sizes)
+        large_faces: FaceFinder | None = None
+        if isinstance(faces, YuNet | SeveralSizes):
+            large_faces = faces.at_twice_the_size()
         if alignment is not None:
             aligned = BoxAlignment(**alignment)
             faces = AlignedFaces(faces, aligned)
             large_faces = large_faces and AlignedFaces(large_faces, aligned)
-        return TwoStageDetector(faces, face_classifier.open_classifier(classifier.folder, *networks), large_faces)
+        return TwoStageDetector(faces, face_classifier.open_classifiers(folders, *networks), large_faces)
 
-    name = f"two_stage-{choice.faces}-{choice.classifier}"
+    name = f"two_stage-{choice.faces}-{_joined_names(choice)}"
     about = {
         "run": name,
         "model": f"{choice.faces} + {classifier.backbone}",
@@ -370,8 +419,8 @@ def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None])
         "input": None,
         "config_sha256": None,
         "exported": str(classifier.folder),
-        "faces": {"name": choice.faces, "size": size, "files": _digests(files), "alignment": alignment},
-        "classifier": _about_classifier(choice, classifier),
+        "faces": {"name": choice.faces, "sizes": list(sizes), "files": _digests(files), "alignment": alignment},
+        "classifier": _about_classifiers(classifiers),
     }
     return ChosenDetector(name, classifier.label_map, about, (networks,), load, faces_files=files)
 
@@ -387,12 +436,35 @@ def ready_runtimes(choice: DetectorChoice) -> list[str]:
     if _shipped_form(choice) is not None:
         return ["openvino"]
     if choice.detector == "two_stage" and choice.faces != "ssd":
-        return list(face_classifier.ready_runtimes(_classifier(choice)))
+        return list(face_classifier.ready_runtimes(_classifiers(choice)[0]))
     return list(runtimes.ready_runtimes(exported_model.read_exported_model(run_folder(choice.exported, choice.run))))
 
 
-def _classifier(choice: DetectorChoice) -> ExportedClassifier:
-    return exported_classifier.read_exported_classifier(run_folder(choice.exported, choice.classifier))
+def _classifiers(choice: DetectorChoice) -> list[ExportedClassifier]:
+    """The exported classifiers, at least one.
+
+    Raises:
+        UserError: One is missing, is named twice, or has other classes or another margin than the first.
+    """
+    names = _classifier_names(choice)
+    if len({*names}) < len(names):
+        raise UserError(f"CLASSIFIER={choice.classifier}: name each classifier once.")
+    found = [exported_classifier.read_exported_classifier(run_folder(choice.exported, name)) for name in names]
+    for one in found:
+        if one.label_map != found[0].label_map or one.margin != found[0].margin:
+            raise UserError(
+                f"{one.folder}: has other classes or another margin than {found[0].folder}, so they cannot be averaged."
+            )
+    return found
+
+
+def _classifier_names(choice: DetectorChoice) -> list[str]:
+    return [name.strip() for name in choice.classifier.split(",")]
+
+
+def _joined_names(choice: DetectorChoice) -> str:
+    """The classifiers' names as a part of a folder's name."""
+    return "-".join(_classifier_names(choice))
 
 
 def _resolve_classifier(choice: DetectorChoice, classifier: ExportedClassifier) -> tuple[str, str]:
@@ -406,15 +478,20 @@ def _resolve_classifier(choice: DetectorChoice, classifier: ExportedClassifier) 
     return name, precision
 
 
-def _about_classifier(choice: DetectorChoice, classifier: ExportedClassifier) -> dict[str, Any]:
-    folders = (classifier.saved_model / "variables", classifier.openvino, classifier.folder / "tflite")
-    weights = sorted(next((folder for folder in folders if folder.is_dir()), classifier.openvino).glob("*"))
+def _about_classifiers(classifiers: Sequence[ExportedClassifier]) -> dict[str, Any]:
+    files: dict[str, str] = {}
+    for one in classifiers:
+        folders = (one.saved_model / "variables", one.openvino, one.folder / "tflite")
+        weights = sorted(next((folder for folder in folders if folder.is_dir()), one.openvino).glob("*"))
+        digests = _digests([one.folder / exported_classifier.NAME, *weights])
+        prefix = "" if one is classifiers[0] else f"{one.folder.name}/"
+        files |= {f"{prefix}{name}": digest for name, digest in digests.items()}
     return {
-        "run": choice.classifier,
-        "backbone": classifier.backbone,
-        "size": classifier.size,
-        "margin": classifier.margin,
-        "files": _digests([classifier.folder / exported_classifier.NAME, *weights]),
+        "runs": [one.folder.name for one in classifiers],
+        "backbone": classifiers[0].backbone,
+        "size": classifiers[0].size,
+        "margin": classifiers[0].margin,
+        "files": files,
     }
 
 

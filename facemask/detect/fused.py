@@ -7,6 +7,7 @@ import numpy as np
 import supervision as sv
 
 from facemask.core.label_map import LabelMap
+from facemask.detect.box_matching import match_boxes
 from facemask.detect.detector import RawDetector
 
 MIN_IOU = 0.5
@@ -65,29 +66,3 @@ class FusedDetector:
             class_id=ids,
             data={"class_name": np.array([self.label_map.name_of(i) for i in ids], dtype=str)},
         )
-
-
-def match_boxes(first: sv.Detections, second: sv.Detections, min_iou: float) -> np.ndarray:
-    """Pair the boxes of two detectors one to one, within each class.
-
-    The first's boxes choose in the order of their scores, each the free box that it overlaps most.
-
-    Args:
-        first: n boxes with scores and classes.
-        second: m boxes with classes.
-        min_iou: The least IoU of a pair.
-
-    Returns:
-        (n,) int, the place in `second` of each box's partner, -1 where it has none.
-    """
-    partner = np.full(len(first), -1)
-    if not len(first) or not len(second):
-        return partner
-    iou = sv.box_iou_batch(first.xyxy, second.xyxy)
-    iou[np.asarray(first.class_id)[:, np.newaxis] != np.asarray(second.class_id)] = 0
-    for place in np.argsort(-np.asarray(first.confidence), kind="stable"):
-        other = int(iou[place].argmax())
-        if iou[place, other] >= min_iou:
-            partner[place] = other
-            iou[:, other] = 0
-    return partner

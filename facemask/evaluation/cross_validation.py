@@ -4,7 +4,7 @@
         crossval.json            the `Plan`, the digest of the folds, and the provenance
         fold0.json ...           the finished steps of each fold
         fold0-answers.json ...   SYSTEM=classifier: the probabilities of each held-out face
-        models/ exported/        the runs: fold0 (the detector), fold0-classifier, fold0-faces, ...
+        models/ exported/        the runs: fold0 (the detector), fold0-classifier, fold0-classifier-2, fold0-faces, ...
         reports/fold0/ ...       the evaluation of each fold's held-out pictures
 
 A finished step is not repeated, and an interrupted step resumes as it does outside a cross-validation. The same command
@@ -67,8 +67,8 @@ RESERVED_OPTIONS = frozenset(
 RunStep = Callable[[str, Mapping[str, str]], None]
 """Runs a step with its options, such as {"run": "fold0", "steps": "1500"}; raises if the step fails."""
 
-ReadAnswers = Callable[[Path, Path, float], "Answers"]
-"""Classifies held-out faces: (the exported classifier, the fold's records, the least side of a face) -> answers."""
+ReadAnswers = Callable[[Sequence[Path], Path, float], "Answers"]
+"""Classifies held-out faces: (the exported classifiers, the fold's records, the least side of a face) -> answers."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,34 @@ class Plan:
     Attributes:
         system: One of `STEPS_OF`.
         options: The options that the user passes on to each step, by name: {"train": {"steps": "1500"}}.
+        classifiers: How many classifiers are trained, with seeds that follow each other. Their probabilities are
+            averaged.
     """
 
     system: str
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    classifiers: int = 1
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps of each fold, in order: a face detector is trained if there are options for it."""
+        """The steps of each fold, in order: a face detector is trained if there are options for it.
+
+        The second classifier's step is `classifier-2`.
+        """
         finder = self.options.get("eval", {}).get("faces", "yunet")
         unused = {*_DETECTOR} if self.system == "two_stage" and finder != "ssd" else set()
         if finder != "yunet" or not self.options.get("faces"):
             unused |= {*_FACES}
-        return tuple(step for step in STEPS_OF[self.system] if step not in unused)
+        steps: list[str] = []
+        for step in STEPS_OF[self.system]:
+            if step not in unused:
+                steps += self.classifier_steps if step == "classifier" else [step]
+        return tuple(steps)
+
+    @property
+    def classifier_steps(self) -> tuple[str, ...]:
+        """The steps that train the classifiers."""
+        return ("classifier", *(f"classifier-{number}" for number in range(2, self.classifiers + 1)))
 
 
 @dataclass(frozen=True)
@@ -112,12 +127,13 @@ class Answers:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def parse_plan(system: str, options: Mapping[str, Mapping[str, str]]) -> Plan:
+def parse_plan(system: str, options: Mapping[str, Mapping[str, str]], classifiers: int = 1) -> Plan:
     """Make a plan from the values that a user gave.
 
     Args:
         system: The value of SYSTEM.
         options: The options to pass on to each step, by name with underscores.
+        classifiers: The value of CLASSIFIERS.
 
     Raises:
         UserError: There is no such system, it does not have a step that options are given for, or crossval itself sets
@@ -125,7 +141,9 @@ def parse_plan(system: str, options: Mapping[str, Mapping[str, str]]) -> Plan:
     """
     if system not in STEPS_OF:
         raise UserError(f"SYSTEM={system}: must be one of {', '.join(STEPS_OF)}.")
-    plan = Plan(system, {step: dict(sorted(given.items())) for step, given in options.items() if given})
+    plan = Plan(system, {step: dict(sorted(given.items())) for step, given in options.items() if given}, classifiers)
+    if classifiers > 1 and "classifier" not in plan.steps:
+        raise UserError(f"CLASSIFIERS={classifiers}: SYSTEM={system} has no classifier. Leave it out.")
     for step, given in plan.options.items():
         if step not in plan.steps:
             raise UserError(f"{step}: SYSTEM={system} has no such step; its steps are {', '.join(plan.steps)}.")
@@ -181,32 +199,37 @@ def cross_validate(
                 print_line(f"fold {number + 1} of {folds.count}: {step}")
                 if step == "answers":
                     least = float(plan.options.get("classifier", {}).get("min_face", 8))
-                    exported = folder / "exported" / _classifier_run(number)
+                    exported = [folder / "exported" / f"fold{number}-{one}" for one in plan.classifier_steps]
                     _write_answers(
                         _answers_path(folder, number), read_answers(exported, folds.records_folder(number), least)
                     )
                 else:
-                    run_step(step, options_of_step(folder, folds, plan, number, step))
+                    run_step(step.partition("-")[0], options_of_step(folder, folds, plan, number, step))
                 done = [*done, step]
                 _write_finished(progress, folds.records[number], done)
 
 
 def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str) -> dict[str, str]:
     """The options of a step in a fold: those of the user, and the folders and names of the fold."""
-    detector_run, classifier_run = f"fold{fold}", _classifier_run(fold)
+    detector_run = f"fold{fold}"
     annotations = {"annotations": str(folds.records_folder(fold))}
     models, exported = {"models": str(folder / "models")}, {"exported": str(folder / "exported")}
     reports = {"reports": str(folder / "reports")}
     faces_run = _faces_run(fold)
     faces_model = {"faces_model": str(folder / "exported" / faces_run / yunet.TRAINED)} if "faces" in plan.steps else {}
+    if step in plan.classifier_steps:
+        given = plan.options.get("classifier", {})
+        seed = int(given.get("seed", "0")) + plan.classifier_steps.index(step)
+        own_seed = {"seed": str(seed)} if seed else {}
+        run = {"run": f"fold{fold}-{step}"}
+        return {**given, **own_seed, **run, **faces_model, **annotations, **models, **exported, **reports}
     own = {
         "faces": {"run": faces_run, **annotations, **models, **exported},
         "train": {"run": detector_run, **annotations, **models},
         "export": {"run": detector_run, **annotations, **models, **exported},
-        "classifier": {"run": classifier_run, **faces_model, **annotations, **models, **exported, **reports},
         "eval": {
             "run": detector_run,
-            "classifier": classifier_run,
+            "classifier": ",".join(f"fold{fold}-{one}" for one in plan.classifier_steps),
             "detector": plan.system,
             "report": f"fold{fold}",
             "split": "test",
@@ -346,21 +369,21 @@ def measure_answers(answers: Answers, draws: int, seed: int) -> PooledClassifier
     )
 
 
-def answer_held_out_faces(exported: Path, annotations: Path, least: float) -> Answers:
+def answer_held_out_faces(exported: Sequence[Path], annotations: Path, least: float) -> Answers:
     """Classify the labelled faces of the test split.
 
     Args:
-        exported: The folder of the exported classifier.
+        exported: The folders of the exported classifiers, whose probabilities are averaged.
         annotations: The fold's records.
         least: Faces with a side of fewer pixels are left out, as in the classifier's training. Difficult ones are too.
 
     Raises:
         UserError: There is no classifier or there are no records in these folders.
     """
-    from facemask.classifier.face_classifier import open_classifier
+    from facemask.classifier.face_classifier import open_classifiers
     from facemask.classifier.face_crops import cut_faces
 
-    classifier = open_classifier(exported)
+    classifier = open_classifiers(exported)
     names: list[str] = []
     labels: list[int] = []
     rows = [np.zeros((0, len(classifier.label_map)))]
@@ -462,7 +485,8 @@ def report_classifier(
 
 def _prepare(folder: Path, folds: Folds, plan: Plan, made: Mapping[str, Any], *, fresh: bool) -> None:
     path = folder / NAME
-    this = {"system": plan.system, "options": plan.options, "folds": folds.count, "folds_digest": folds.digest}
+    this = {"system": plan.system, "options": plan.options, "classifiers": plan.classifiers}
+    this |= {"folds": folds.count, "folds_digest": folds.digest}
     if fresh and folder.exists():
         if not path.is_file():
             raise UserError(f"{folder}: not a cross-validation (no {NAME} in it), so FRESH=1 does not remove it.")
@@ -470,7 +494,8 @@ def _prepare(folder: Path, folds: Folds, plan: Plan, made: Mapping[str, Any], *,
     elif path.is_file():
         again = "FRESH=1 starts over."
         with json_files.reading_json(path, FORMAT, step="crossval", absent="", again=again) as value:
-            other = [name for name, now in this.items() if value[name] != now]
+            before = {"classifiers": 1, **value}
+            other = [name for name, now in this.items() if before[name] != now]
         if other:
             raise UserError(
                 f"{folder}: was started with other values of {', '.join(other)}, so it cannot continue. FRESH=1 starts "
@@ -504,7 +529,8 @@ def _reuse_runs(folder: Path, other: Path, folds: Folds, plan: Plan, fold: int, 
     """Link the exported models of another cross-validation's fold. Returns the steps that are then finished."""
     progress = other / f"fold{fold}.json"
     theirs = _finished_steps(progress)
-    runs = ((_DETECTOR, f"fold{fold}"), (_CLASSIFIER, _classifier_run(fold)), (_FACES, _faces_run(fold)))
+    runs: list[tuple[tuple[str, ...], str]] = [(_DETECTOR, f"fold{fold}"), (_FACES, _faces_run(fold))]
+    runs += [((step,), f"fold{fold}-{step}") for step in plan.classifier_steps]
     for steps, run in runs:
         if not set(steps) <= {*plan.steps} & {*theirs} or set(steps) & {*done}:
             continue
@@ -533,10 +559,6 @@ def _finished_steps(path: Path) -> list[str]:
     again = "Remove it: the steps of the fold are then done again."
     with json_files.reading_json(path, FORMAT, step="crossval", absent="", again=again) as value:
         return [str(step) for step in value["finished"]]
-
-
-def _classifier_run(fold: int) -> str:
-    return f"fold{fold}-classifier"
 
 
 def _faces_run(fold: int) -> str:

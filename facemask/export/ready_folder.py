@@ -47,7 +47,7 @@ SURE_FACE, SAME_BOX = 0.25, 0.9
 """Faces that score so much must be found in half precision too, with a box of this IoU."""
 
 SAME_PROBABILITY = 0.01
-"""Largest difference that half precision may make to a classifier's probability."""
+"""Largest difference that 8 bits may make to a classifier's probability."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Sources:
 
     Attributes:
         detector: The folder of the exported detector.
-        classifier: The folder of the exported classifier.
+        classifiers: The folders of the exported classifiers, as many as the forms use, or none.
         yunet: YuNet's network as it was published.
         faces: YuNet's network as `make faces` trained it.
         evaluations: For each form, by its name, the evaluation of its recipe on pictures that were held out:
@@ -68,7 +68,7 @@ class Sources:
     """
 
     detector: Path | None
-    classifier: Path | None
+    classifiers: Sequence[Path]
     yunet: Path | None
     faces: Path | None
     evaluations: Mapping[str, SavedEvaluation]
@@ -97,7 +97,7 @@ def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], 
     """
     before = _read_before(folder)
     packed = base64.b64encode(shipped_detector.pack_hashes(list(sources.training_pictures))).decode()
-    parts_stay = None in (sources.detector, sources.classifier, sources.faces)
+    parts_stay = None in (sources.detector, sources.faces) or not sources.classifiers
     if before and parts_stay and before["training_pictures"] != packed:
         raise UserError(f"{folder}: was trained on other pictures. Name all of RUN, CLASSIFIER and FACES.")
     results = {name: _at_thresholds(saved) for name, saved in sources.evaluations.items()}
@@ -107,21 +107,23 @@ def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], 
     if set(forms) != set(shipped_detector.FORMS):
         raise UserError(f"{folder}: has no figures of {', '.join(set(shipped_detector.FORMS) - set(forms))} yet.")
     detector = exported_model.read_exported_model(sources.detector or folder / shipped_detector.DETECTOR)
-    classifier = exported_classifier.read_exported_classifier(
-        sources.classifier or folder / shipped_detector.CLASSIFIER
-    )
+    used = max(1, *(form["classifiers"] for form in forms.values()))
+    names = shipped_detector.CLASSIFIERS[:used]
+    if sources.classifiers and len(sources.classifiers) != used:
+        raise UserError(f"CLASSIFIER=: names {len(sources.classifiers)} classifiers, and the forms use {used}.")
+    folders = sources.classifiers or [folder / name for name in names]
+    classifiers = [exported_classifier.read_exported_classifier(one) for one in folders]
     for name, saved in sources.evaluations.items():
-        if not detector.label_map == classifier.label_map == saved.label_map:
-            raise UserError(
-                f"{saved.folder}: has other classes than {detector.folder} or {classifier.folder} ({name})."
-            )
+        if any(other != saved.label_map for other in (detector.label_map, *(one.label_map for one in classifiers))):
+            raise UserError(f"{saved.folder}: has other classes than {detector.folder} or {folders[0]} ({name}).")
     sheet = None
     if (first := shipped_detector.FORMS[0]) in sources.evaluations:
         saved = sources.evaluations[first]
         gallery = report_pages.mistake_gallery(saved, results[first][1], sources.held_out, MISTAKES_SHOWN)
         sheet = mistake_sheet.draw_mistake_sheet(gallery)
     training = {part: f"{shipped_detector.TRAINING_WEIGHTS}/{part}.npz" for part in ("detector", "classifier")}
-    paths = {part: folder / part for part in (*shipped_detector.PARTS, *training.values())}
+    parts = (shipped_detector.YUNET, shipped_detector.FACES, shipped_detector.DETECTOR, *names)
+    paths = {part: folder / part for part in (*parts, *training.values())}
     with contextlib.ExitStack() as written:  # renamed when the block ends, the first one last
 
         def beside(part: str) -> Path:
@@ -134,8 +136,9 @@ def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], 
             beside(model_card.MISTAKES).write_bytes(sheet)
         if sources.detector is not None:
             _write_detector(detector, beside(shipped_detector.DETECTOR), pictures)
-        if sources.classifier is not None:
-            _write_classifier(classifier, beside(shipped_detector.CLASSIFIER))
+        for part, classifier in zip(names, classifiers, strict=True):
+            if sources.classifiers:
+                _write_classifier(classifier, beside(part))
         if sources.yunet is not None:
             _copy_yunet(sources.yunet, beside(shipped_detector.YUNET))
         if sources.faces is not None:
@@ -144,7 +147,7 @@ def write_ready(sources: Sources, folder: Path, pictures: Sequence[np.ndarray], 
             shutil.copyfile(file, beside(training[part]))
         shipped = {
             str(Path(part, file.relative_to(paths[part]))): file
-            for part in shipped_detector.PARTS
+            for part in parts
             for file in (paths[part], *sorted(paths[part].rglob("*")))
             if file.is_file()
         }
@@ -212,12 +215,13 @@ def _form(saved: SavedEvaluation, thresholds: Mapping[str, float], result: Evalu
         }
         for one, interval, point in zip(figures.classes, intervals["classes"], result.one_box, strict=True)
     ]
-    faces = metrics["model"].get("faces") or {"name": "yunet", "size": 0}
+    faces = metrics["model"].get("faces") or {"name": "yunet", "sizes": []}
     return {
         "detector": settings.get("system") or settings.get("detector") or "ssd",
         "faces": faces["name"],
         "faces_file": _faces_file(faces),
-        "faces_size": faces["size"] or 0,
+        "faces_sizes": faces["sizes"],
+        "classifiers": len((metrics["model"].get("classifier") or {"runs": []})["runs"]),
         "thresholds": dict(thresholds),
         "figures": {
             "all_folds": metrics["source"]["split"] == evaluated_pictures.FOLDS,
@@ -262,12 +266,12 @@ def _write_classifier(model: exported_classifier.ExportedClassifier, target: Pat
     crops = np.random.default_rng(0).integers(0, 256, (16, model.size, model.size, 3), dtype=np.uint8)
     expected = face_classifier.open_classifier(model.folder, "openvino", "fp32").classify(list(crops))
     (target / "openvino").mkdir()
-    openvino_model.write_half_precision(model.openvino, target / "openvino")
+    openvino_model.write_8_bit_weights(model.openvino, target / "openvino")
     dataclasses.replace(model, folder=target, metrics={}).write({})
     found = face_classifier.open_classifier(target, "openvino", "fp32").classify(list(crops))
     difference = float(np.abs(found - expected).max())
     if not difference <= SAME_PROBABILITY:
-        raise UserError(f"{model.openvino}: half precision changes its probabilities by {difference:.3f}.")
+        raise UserError(f"{model.openvino}: 8 bits change its probabilities by {difference:.3f}.")
 
 
 def _write_faces(source: Path, target: Path, pictures: Sequence[np.ndarray]) -> None:

@@ -4,7 +4,7 @@ facemask/ready/
     ready.json                              forms, thresholds, digests, provenance (`ShippedDetector`)
     README.md                               the model card
     detector/                               an exported model: model.json and openvino/, half precision
-    classifier/                             an exported classifier: classifier.json and openvino/, half precision
+    classifier/, classifier-2/              exported classifiers: classifier.json and openvino/, weights in 8 bits
     face_detection_yunet_2023mar.onnx       YuNet as it was published: the default of FACES=yunet
     faces.onnx                              YuNet as `make faces` trained it on faces with masks
 
@@ -30,8 +30,8 @@ FORMS = ("ready", "ready-fast", "ready-ssd")
 
 DETECTOR, CLASSIFIER, YUNET = "detector", "classifier", "face_detection_yunet_2023mar.onnx"
 FACES = "faces.onnx"
-PARTS = (YUNET, FACES, DETECTOR, CLASSIFIER)
-"""The parts of the folder. Every form uses some of them."""
+CLASSIFIERS = (CLASSIFIER, f"{CLASSIFIER}-2")
+"""The classifiers: `CLASSIFIER` alone, or the means of the probabilities of both."""
 
 HASH_BYTES = 16
 """Bytes of a perceptual hash (`facemask.data.perceptual_hash`)."""
@@ -67,7 +67,8 @@ class ShippedForm:
         detector: What it is, as DETECTOR= names it: ssd, two_stage, rescored or fused.
         faces: The face detector of two_stage and fused, as FACES= names it.
         faces_file: The name of its file in the folder: `YUNET` or `FACES`.
-        faces_size: The longer side in pixels to which pictures are scaled for it.
+        faces_sizes: The longer sides in pixels to which pictures are scaled for it; none if it has no face detector.
+        classifiers: How many of `CLASSIFIERS` it uses.
         thresholds: The score of each class from which a box counts, by class.
     """
 
@@ -75,7 +76,8 @@ class ShippedForm:
     detector: str
     faces: str
     faces_file: str
-    faces_size: int
+    faces_sizes: tuple[int, ...]
+    classifiers: int
     thresholds: Mapping[str, float]
 
 
@@ -123,7 +125,8 @@ def open_shipped(folder: Path = FOLDER) -> ShippedDetector:
                 str(one["detector"]),
                 str(one["faces"]),
                 str(one.get("faces_file", YUNET)),
-                int(one["faces_size"]),
+                tuple(int(size) for size in one["faces_sizes"]),
+                int(one["classifiers"]),
                 {str(label): float(score) for label, score in one["thresholds"].items()},
             )
             for name, one in value["forms"].items()

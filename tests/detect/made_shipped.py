@@ -19,7 +19,7 @@ def write_shipped(folder: Path, exported: Path, hashes: list[int]) -> Path:
     for name in names:
         shutil.copy(exported / name, parts / name)
     files = {str(path.relative_to(folder)): path for path in (parts / name for name in names)}
-    form = {"detector": "ssd", "faces": "yunet", "faces_size": 0}
+    form = {"detector": "ssd", "faces": "yunet", "faces_sizes": [], "classifiers": 0}
     value = {
         "format": 1,
         "forms": {

@@ -88,7 +88,7 @@ def test_small_faces_are_found_by_looking_closer(
     crowd[100 : 100 + small.shape[0], 900 : 900 + small.shape[1]] = small
     for name, given, close in (("yunet", YUNET, 1200), ("res10", RES10, 1200)):
         files = face_finder.face_finder_files(name, networks / given)
-        far, near = (sure(face_finder.load_face_finder(name, files, size).find([crowd])[0]) for size in (300, close))
+        far, near = (sure(face_finder.load_face_finder(name, files, [size]).find([crowd])[0]) for size in (300, close))
         assert len(far) == 0
         assert len(near) == 1
         x, y = near.xyxy[0].reshape(2, 2).mean(axis=0)

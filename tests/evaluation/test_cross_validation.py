@@ -329,6 +329,39 @@ def test_each_fold_has_its_own_face_detector_which_another_crossval_takes(data, 
     assert network.is_relative_to(other) and network.read_text() == "fold3-faces"
 
 
+def test_several_classifiers_have_seeds_that_follow_each_other(data, annotations, tmp_path):
+    folds, asked = read_folds(annotations), {}
+
+    class ClassifierSteps(Steps):
+        def __call__(self, step, options):
+            asked[step, options["run"]] = options
+            if step == "classifier":
+                (cross_validation.Path(options["exported"]) / options["run"]).mkdir(parents=True)
+            super().__call__(step, options)
+
+    steps = ClassifierSteps(data, annotations)
+    plan = parse_plan("two_stage", {"classifier": {"seed": "4"}}, classifiers=2)
+    assert plan.steps == ("classifier", "classifier-2", "eval")
+    both, first = tmp_path / "crossval" / "both", tmp_path / "crossval" / "first"
+    cross_validate(both, folds, plan, steps, None, MADE, print_line=lambda line: None)
+    seeds = {run: options["seed"] for (step, run), options in asked.items() if step == "classifier"}
+    assert {run: seeds[run] for run in seeds if run.startswith("fold3")} == {
+        "fold3-classifier": "4",
+        "fold3-classifier-2": "5",
+    }
+    assert asked["eval", "fold3"]["classifier"] == "fold3-classifier,fold3-classifier-2"
+    with pytest.raises(UserError, match="classifiers"):
+        cross_validate(both, folds, Plan(plan.system, plan.options), steps, None, MADE, print_line=lambda line: None)
+
+    asked.clear()
+    again = parse_plan("two_stage", cross_validation.options_of_reused(both, folds))
+    cross_validate(first, folds, again, steps, None, MADE, reuse=[both], print_line=lambda line: None)
+    assert {step for step, _ in asked} == {"eval"}
+    assert asked["eval", "fold3"]["classifier"] == "fold3-classifier"
+    with pytest.raises(UserError, match="CLASSIFIERS=2"):
+        parse_plan("ssd", {}, classifiers=2)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [("STEPS", "STEPS"), ("STEPS=1 STEPS=2", "STEPS"), ("NOSE=1", "NOSE"), ("STEPS='1", "STEPS"), ("STEPS=a", "STEPS")],

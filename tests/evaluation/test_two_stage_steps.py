@@ -68,7 +68,7 @@ def steps(tmp_path, pictures, exported, painted, monkeypatch):
     write_classifier(exported / "classifier")
     (tmp_path / "cascade.xml").write_text("any")
     monkeypatch.setattr("facemask.detect.runtimes.load_model", lambda folder, *how: painted)
-    monkeypatch.setattr("facemask.detect.faces.face_finder.load_face_finder", lambda name, files, size: Squares())
+    monkeypatch.setattr("facemask.detect.faces.face_finder.load_face_finder", lambda name, files, sizes: Squares())
     monkeypatch.setattr("facemask.classifier.face_classifier.open_classifier", lambda folder, *how: Colours())
     return {"images": pictures, "exported": exported, "faces_model": tmp_path / "cascade.xml"}
 
@@ -77,7 +77,7 @@ def test_one_table_of_one_stage_and_two(steps, tmp_path, capsys):
     reports = tmp_path / "reports"
     own = {**steps, "reports": reports, "threshold": "0.5"}
     eval_command.main(**{**own, "faces_model": None})
-    eval_command.main(**own, detector="two_stage", faces="haar", faces_size=400)
+    eval_command.main(**own, detector="two_stage", faces="haar", faces_size="400")
     eval_command.main(**{**own, "faces_model": None}, detector="two_stage", faces="ssd")
     eval_command.main(**{**own, "faces_model": None}, detector="rescored")
     eval_command.main(**{**own, "threshold": "0.4"}, detector="fused", faces="haar")
@@ -93,7 +93,7 @@ def test_one_table_of_one_stage_and_two(steps, tmp_path, capsys):
     model = metrics["two_stage-haar-classifier"]["model"]
     assert model["detector"] == "squares + colours"
     assert (model["run"], model["steps"], model["input"]) == ("two_stage-haar-classifier", None, None)
-    assert (model["faces"]["name"], model["faces"]["size"]) == ("haar", 400)
+    assert (model["faces"]["name"], model["faces"]["sizes"]) == ("haar", [400])
     assert list(model["faces"]["files"]) == ["cascade.xml"]
     assert set(model["classifier"]["files"]) == {"classifier.json", "weights"}
     assert all(len(digest) == 64 for part in ("faces", "classifier") for digest in model[part]["files"].values())
@@ -131,6 +131,45 @@ def test_boxes_are_aligned_where_the_classifier_says_so_of_this_face_detector(st
     assert (none, said) == (None, lower)
     np.testing.assert_allclose(aligned[:, [0, 2, 3]], plain[:, [0, 2, 3]])
     np.testing.assert_allclose(aligned[:, 1], plain[:, [1, 3]].mean(axis=1))
+
+
+def test_several_classifiers_are_averaged(steps, monkeypatch, tmp_path):
+    """The second one takes every face for the third class, half surely."""
+    write_classifier(steps["exported"] / "second")
+
+    class Third(Colours):
+        def classify(self, crops):
+            return np.tile(np.array([0.25, 0.25, 0.5], np.float32), (len(crops), 1))
+
+    monkeypatch.setattr(
+        "facemask.classifier.face_classifier.open_classifier",
+        lambda folder, *how: Third() if folder.name == "second" else Colours(),
+    )
+    given = {"detector": "two_stage", "faces": "haar", "faces_model": steps["faces_model"]}
+    choice = DetectorChoice(steps["exported"], classifier="classifier, second", **given)
+    chosen = detector_choice.choose_detector(choice)
+    assert chosen.name == "two_stage-haar-classifier-second"
+    assert chosen.model["classifier"]["runs"] == ["classifier", "second"]
+    assert set(chosen.model["classifier"]["files"]) == {
+        "classifier.json",
+        "weights",
+        "second/classifier.json",
+        "second/weights",
+    }
+    detector = chosen.open()
+    assert "2 x colours" in detector.name
+    picture = images.decode_image(images.read_bytes(next(steps["images"].glob("*.png"))))
+    [found] = detector.detect_all([picture])
+    by_class = {number: found.confidence[found.class_id == number].max() for number in (1, 2, 3)}
+    assert by_class == pytest.approx({1: 0.9 * 0.575, 2: 0.9 * 0.575, 3: 0.9 * 0.275})
+    with pytest.raises(UserError, match="make small"):
+        detector_choice.refuse_several(chosen, "`make small`")
+    detector_choice.refuse_several(detector_choice.choose_detector(DetectorChoice(steps["exported"], **given)), "it")
+
+    write_classifier(steps["exported"] / "two", ("with_mask", "without_mask"))
+    for names, named in (("classifier,two", "two"), ("classifier,classifier", "once"), ("classifier,gone", "gone")):
+        with pytest.raises(UserError, match=named):
+            detector_choice.choose_detector(DetectorChoice(steps["exported"], classifier=names, **given))
 
 
 def test_prelabel_with_two_stages(steps):
@@ -180,7 +219,7 @@ def test_what_cannot_be_chosen_is_one_line_each(steps, tmp_path):
     assert "other" in said(detector="rescored", run="other")
     assert "gone.onnx" in said(detector="two_stage", faces_model=tmp_path / "gone.onnx")
     assert "FACES=ssd" in said(detector="fused", faces="ssd")
-    assert "FACES_SIZE" in said(detector="two_stage", faces="ssd", faces_size=100)
+    assert "FACES_SIZE" in said(detector="two_stage", faces="ssd", faces_sizes=(100,))
     write_classifier(exported / "two", ("with_mask", "without_mask"))
     assert "two" in said(detector="rescored", classifier="two")
     # As faces, the detector's classes do not matter.

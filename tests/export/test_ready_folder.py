@@ -46,7 +46,9 @@ FOUND = [*(seen((0.4, 1), (0.3, 2)) for _ in range(11)), seen((0.2, 2), (0.1, 1)
 cannot set a threshold against."""
 
 
-def save_crossval(folder: Path, system: str, files: dict[str, str] | None = None) -> evaluate.SavedEvaluation:
+def save_crossval(
+    folder: Path, system: str, files: dict[str, str] | None = None, classifiers: int = 1
+) -> evaluate.SavedEvaluation:
     result = evaluate.compute_metrics(TRUTHS, FOUND, CLASSES, (0.5, 0.5, 0.5))
     evaluate.write_evaluation(
         folder,
@@ -54,7 +56,12 @@ def save_crossval(folder: Path, system: str, files: dict[str, str] | None = None
         result,
         CLASSES,
         source={"path": "/somewhere/annotations", "split": "folds", "digest": "d"},
-        model={"run": folder.name, "model": "m", "faces": {"name": "yunet", "size": 320, "files": files or {}}},
+        model={
+            "run": folder.name,
+            "model": "m",
+            "faces": {"name": "yunet", "sizes": [320], "files": files or {}},
+            "classifier": {"runs": [f"fold0-classifier{number}" for number in range(classifiers)]},
+        },
         made={
             "step": "crossval",
             "settings": {"system": system, "train_options": "CHECKPOINT=/somewhere/w.h5 BATCH=8"},
@@ -66,6 +73,7 @@ def save_crossval(folder: Path, system: str, files: dict[str, str] | None = None
 
 @pytest.fixture(scope="module")
 def yunet() -> Path:
+    pytest.importorskip("nncf", reason="needs the dependency group int8")
     shipped = shipped_detector.shipped_yunet()
     folder = os.environ.get("FACEMASK_FACES")
     if shipped is None and not folder:
@@ -83,7 +91,7 @@ def write_folder(yunet: Path, tmp_path: Path) -> Path:
         file.write_bytes(b"weights")
     sources = ready_folder.Sources(
         write_detector(tmp_path / "exported" / "ready", "ready"),
-        write_classifier(tmp_path / "exported" / "classifier"),
+        [write_classifier(tmp_path / "exported" / "classifier")],
         yunet,
         None,
         {
@@ -136,7 +144,7 @@ def test_one_form_gets_another_face_detector_and_all_else_stays(yunet: Path, tmp
     with faces.open("ab") as file:
         file.write(b"\x32\x00")  # an empty text field of the model, so that its digest is another
     again = save_crossval(tmp_path / "again", "two_stage", {"yunet.onnx": sha256(faces)})
-    part = ready_folder.Sources(None, None, None, faces, {"ready-fast": again}, [], [1, 2**127], {})
+    part = ready_folder.Sources(None, [], None, faces, {"ready-fast": again}, [], [1, 2**127], {})
     ready_folder.write_ready(part, folder, [PICTURE], {"commit": "d", "made": "later"})
     later = json.loads(written.read_text())
     assert later["forms"]["ready"] == value["forms"]["ready"]
@@ -148,6 +156,28 @@ def test_one_form_gets_another_face_detector_and_all_else_stays(yunet: Path, tmp
     assert list(files) == [shipped_detector.FACES]
     with pytest.raises(UserError, match="other pictures"):
         ready_folder.write_ready(dataclasses.replace(part, training_pictures=[1]), folder, [], {})
+
+
+def test_a_form_of_two_classifiers(yunet: Path, tmp_path: Path) -> None:
+    folder = write_folder(yunet, tmp_path)
+    written = folder / shipped_detector.NAME
+    value = json.loads(written.read_text())
+    both = save_crossval(tmp_path / "both", "two_stage", classifiers=2)
+    exported = [write_classifier(tmp_path / name) for name in ("one", "two")]
+    held_out = [(np.zeros((80, 100, 3), np.uint8), truth) for truth in TRUTHS]
+    part = ready_folder.Sources(None, exported[:1], None, None, {"ready": both}, held_out, [1, 2**127], {})
+    with pytest.raises(UserError, match="CLASSIFIER="):
+        ready_folder.write_ready(part, folder, [PICTURE], {})
+    assert json.loads(written.read_text()) == value
+    part = dataclasses.replace(part, classifiers=exported)
+    ready_folder.write_ready(part, folder, [PICTURE], {"commit": "d", "made": "later"})
+    runs = {
+        name: choose_detector(DetectorChoice(tmp_path / "none", name, shipped=folder)).model["classifier"]["runs"]
+        for name in ("ready", "ready-fast")
+    }
+    assert runs == {"ready": ["classifier", "classifier-2"], "ready-fast": ["classifier"]}
+    files = json.loads(written.read_text())["files"]
+    assert "classifier-2/openvino/model.bin" in files
 
 
 def test_a_refused_part_leaves_the_folder_as_it_was(
@@ -163,7 +193,7 @@ def test_a_refused_part_leaves_the_folder_as_it_was(
     larger.write_bytes(b"other weights")
     other = ready_folder.Sources(
         write_detector(tmp_path / "other", "other"),
-        write_classifier(tmp_path / "other-classifier"),
+        [write_classifier(tmp_path / "other-classifier")],
         yunet,
         None,
         {"ready": save_crossval(tmp_path / "other-ready", "two_stage")},

@@ -12,6 +12,8 @@ from facemask.core.downloads import PRETRAINED, RemoteFile
 from facemask.core.errors import UserError
 from facemask.core.files import sha256
 from facemask.detect.faces import haar, res10, yunet
+from facemask.detect.faces.several_sizes import SeveralSizes
+from facemask.detect.faces.yunet import YuNet
 from facemask.ready import shipped_detector
 
 if TYPE_CHECKING:
@@ -161,16 +163,22 @@ def is_published(yunet_file: Path) -> bool:
     return f"sha256:{sha256(yunet_file)}" == KINDS["yunet"].files[0].digest
 
 
-def load_face_finder(name: str, files: Sequence[Path], size: int = 0) -> FaceFinder:
+def load_face_finder(name: str, files: Sequence[Path], sizes: Sequence[int] = ()) -> FaceFinder:
     """Load a face detector from its files.
 
     Args:
         name: One of `KINDS`.
         files: The paths from `face_finder_files`.
-        size: The longer side in pixels to which pictures are scaled first; 0 for the default.
+        sizes: The longer sides in pixels to which pictures are scaled, several for YuNet alone; none for the default.
 
     Raises:
-        UserError: OpenCV cannot load them.
+        UserError: A file cannot be loaded, or there are several sizes for another face detector.
     """
     kind = KINDS[name]
-    return kind.load(files, size or kind.size)
+    first, *others = sizes or [kind.size]
+    finder = kind.load(files, first)
+    if not others:
+        return finder
+    if not isinstance(finder, YuNet):
+        raise UserError(f"FACES_SIZE={','.join(map(str, sizes))}: FACES={name} searches at one size. Name one.")
+    return SeveralSizes((finder, *(finder.at_size(size) for size in others)))

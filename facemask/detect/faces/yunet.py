@@ -50,7 +50,10 @@ class YuNet:
 
     def at_twice_the_size(self) -> "YuNet":
         """The same network for large pictures, scaled to twice the size."""
-        size = 2 * self.sizes[0]
+        return self.at_size(2 * self.sizes[0])
+
+    def at_size(self, size: int) -> "YuNet":
+        """The same network for pictures scaled to another longer side in pixels."""
         return YuNet(self.name.replace(str(self.sizes[0]), str(size)), sizes_of(size), self.compiled)
 
     def find(self, images: Sequence[np.ndarray]) -> list[sv.Detections]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,8 +234,8 @@ def provenance_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
             "model",
             model["model"] + (", input {}\N{MULTIPLICATION SIGN}{}".format(*model["input"]) if model["input"] else ""),
         ),
-        ("faces by", _part(model.get("faces"), "name", "at {size} pixels")),
-        ("classes by", _part(model.get("classifier"), "run", "{backbone} at {size} pixels, margin {margin}")),
+        ("faces by", _part(model.get("faces"), _faces_text)),
+        ("classes by", _part(model.get("classifier"), _classifier_text)),
         ("run by", f"{model['detector']}, {speed['batch']} image(s) at once, on {speed['hardware']}"),
         (
             "speed",
@@ -255,12 +255,21 @@ def provenance_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     return [(key, str(value)) for key, value in rows if value]
 
 
-def _part(part: dict[str, Any] | None, name: str, about: str) -> str:
-    """One stage of a two-stage detector as text: its name, its kind and the digests of its files."""
+def _part(part: dict[str, Any] | None, describe: Callable[[dict[str, Any]], str]) -> str:
+    """One stage of a two-stage detector as text: its description and the digests of its files."""
     if part is None:
         return ""
-    texts = [part[name], *([about.format(**part)] if part["size"] else [])]
-    return ", ".join([*texts, *(f"{file} {digest[:12]}" for file, digest in part["files"].items())])
+    return ", ".join([describe(part), *(f"{file} {digest[:12]}" for file, digest in part["files"].items())])
+
+
+def _faces_text(part: dict[str, Any]) -> str:
+    sizes = " and ".join(str(size) for size in part["sizes"])
+    return f"{part['name']}, at {sizes} pixels" if sizes else str(part["name"])
+
+
+def _classifier_text(part: dict[str, Any]) -> str:
+    runs = " and ".join(part["runs"])
+    return f"{runs}, {part['backbone']} at {part['size']} pixels, margin {part['margin']}"
 
 
 def stated_limits(metrics: dict[str, Any]) -> list[str]:

@@ -1,0 +1,31 @@
+"""Pair the boxes of two detections that are about the same face."""
+
+import numpy as np
+import supervision as sv
+
+
+def match_boxes(first: sv.Detections, second: sv.Detections, min_iou: float) -> np.ndarray:
+    """Pair the boxes of two detections one to one, within each class if they have classes.
+
+    The first's boxes choose in the order of their scores, each the free box that it overlaps most.
+
+    Args:
+        first: n boxes with scores.
+        second: m boxes.
+        min_iou: The least IoU of a pair.
+
+    Returns:
+        (n,) int, the place in `second` of each box's partner, -1 where it has none.
+    """
+    partner = np.full(len(first), -1)
+    if not len(first) or not len(second):
+        return partner
+    iou = sv.box_iou_batch(first.xyxy, second.xyxy)
+    if first.class_id is not None:
+        iou[np.asarray(first.class_id)[:, np.newaxis] != np.asarray(second.class_id)] = 0
+    for place in np.argsort(-np.asarray(first.confidence), kind="stable"):
+        other = int(iou[place].argmax())
+        if iou[place, other] >= min_iou:
+            partner[place] = other
+            iou[:, other] = 0
+    return partner
