@@ -1,9 +1,10 @@
-"""What weights in half precision cost a detector, over the folds of a cross-validation.
+"""What the small weights that ship cost a detector, over the folds of a cross-validation.
 
-    python -m benchmarks.half_precision workspace/crossval/crossval-fused annotations
+    python -m benchmarks.shipped_weights workspace/crossval/crossval-two_stage annotations
 
-Every held-out picture is measured twice, by the networks of its fold in float32 and by the same networks with weights
-in float16, and the figures are pooled as `make crossval` pools them. A face detector keeps its weights: it is small.
+Every held-out picture is measured twice: by the networks of its fold in float32, and by the same networks as
+`make ready` writes them, classifiers in 8 bits and SSDs in float16. The figures are pooled as `make crossval` pools
+them. A face detector keeps its weights: it is small.
 """
 
 import argparse
@@ -13,40 +14,47 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from facemask.classifier import exported_classifier
 from facemask.core import openvino_model
 from facemask.core.label_map import LabelMap
 from facemask.data import fold_records
-from facemask.detect.detector_choice import DetectorChoice, choose_detector
+from facemask.detect.detector_choice import DetectorChoice, choose_detector, parse_sizes
 from facemask.detect.faces import yunet
-from facemask.evaluation import coco, evaluated_pictures
+from facemask.evaluation import coco, cross_validation, evaluated_pictures
+from facemask.evaluation.cross_validation import Plan
 from facemask.evaluation.measurement import measure_detector
 
 
-def write_halved(exported: Path, halved: Path) -> None:
-    """Copy exported models, their OpenVINO form alone and in half precision, and face detectors as they are."""
+def write_small(exported: Path, small: Path) -> None:
+    """Copy exported models, their OpenVINO form alone and with small weights, and face detectors as they are."""
     for model in exported.glob(f"*/{yunet.TRAINED}"):
-        shutil.copytree(model.parent, halved / model.parent.name)
+        shutil.copytree(model.parent, small / model.parent.name)
     for model in sorted(path.parent for path in exported.glob("*/openvino")):
-        target = halved / model.name
+        target = small / model.name
         (target / "openvino").mkdir(parents=True)
         for file in model.glob("*.json"):
             shutil.copy(file, target)
-        openvino_model.write_half_precision(model / "openvino", target / "openvino")
+        write = openvino_model.write_half_precision
+        if (model / exported_classifier.NAME).is_file():
+            write = openvino_model.write_8_bit_weights
+        write(model / "openvino", target / "openvino")
 
 
-def measure(exported: Path, system: str, annotations: Path) -> coco.CocoMetrics:
+def measure(exported: Path, plan: Plan, annotations: Path) -> coco.CocoMetrics:
     """The pooled metrics of the folds' detectors in a folder, on the pictures that each has not seen."""
     folds = fold_records.read_folds(annotations)
     label_map = LabelMap(folds.classes)
     truths, detections = [], []
     for fold in range(folds.count):
+        options = cross_validation.options_of_step(exported, folds, plan, fold, "eval")
         faces = exported / f"fold{fold}-faces" / yunet.TRAINED
         choice = DetectorChoice(
             exported,
             f"fold{fold}",
-            detector=system,
+            detector=plan.system,
             faces_model=faces if faces.is_file() else None,
-            classifier=f"fold{fold}-classifier",
+            faces_sizes=parse_sizes(options.get("faces_size", "")),
+            classifier=options["classifier"],
             precision="fp32",
         )
         where = evaluated_pictures.records_source(folds.records_folder(fold), "test", label_map)
@@ -62,11 +70,12 @@ def main() -> None:
     parser.add_argument("crossval", type=Path, help="folder of a cross-validation with a detector")
     parser.add_argument("annotations", type=Path, help="folder of the folds' records")
     given = parser.parse_args()
-    system = json.loads((given.crossval / "crossval.json").read_text(encoding="utf-8"))["system"]
+    value = json.loads((given.crossval / cross_validation.NAME).read_text(encoding="utf-8"))
+    plan = Plan(value["system"], value["options"], value.get("classifiers", 1))
     with tempfile.TemporaryDirectory() as scratch:
-        write_halved(given.crossval / "exported", Path(scratch))
-        for name, exported in (("float32", given.crossval / "exported"), ("float16", Path(scratch))):
-            figures = measure(exported, system, given.annotations)
+        write_small(given.crossval / "exported", Path(scratch))
+        for name, exported in (("float32", given.crossval / "exported"), ("as shipped", Path(scratch))):
+            figures = measure(exported, plan, given.annotations)
             classes = ", ".join(f"{one.name} {100 * (one.ap50 or 0):.2f}" for one in figures.classes)
             print(f"{name}: mAP@0.5 {100 * (figures.map50 or 0):.2f} ({classes}), AP {100 * (figures.map or 0):.2f}")
 
