@@ -12,7 +12,7 @@ def main(
     run: Annotated[
         str,
         typer.Option(
-            help="Name of the exported run, or ready-fast or ready (which come with facemask). Empty: "
+            help="Name of the exported run, or ready-fast (which comes with facemask). Empty: "
             f"{options.RUN}, or ready-fast where no model was exported."
         ),
     ] = "",

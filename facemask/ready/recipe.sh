@@ -1,6 +1,7 @@
 # The figures of ready and ready-fast: five folds. The networks of each fold have not seen its pictures.
 make folds FOLDS=5
-make crossval NAME=two_stage SYSTEM=two_stage FACES_OPTIONS="STEPS=400" THRESHOLD=best
+make crossval NAME=two_stage SYSTEM=two_stage CLASSIFIERS=2 FACES_OPTIONS="STEPS=400" \
+    EVAL_OPTIONS="FACES_SIZE=960,1280" THRESHOLD=best
 make crossval NAME=fast SYSTEM=two_stage REUSE=two_stage THRESHOLD=best EVAL_OPTIONS="FACES_SIZE=640"
 
 # The figures of ready-ssd: fold 0 of five. (fold0 was begun with STEPS=1500, and changed at step 971.)
@@ -13,7 +14,7 @@ make train RUN=fold0-tuned ANNOTATIONS=annotations/folds/0 MODEL=ssd_mobilenet_v
 make export RUN=fold0-tuned
 make eval RUN=fold0-tuned REPORT=fold0-ssd ANNOTATIONS=annotations/folds/0 THRESHOLD=best
 
-# The weights: fold0 goes on with all photographs; classifier and face detector learn all their faces.
+# The weights: fold0 goes on with all photographs; classifiers and face detector learn all their faces.
 make records ANNOTATIONS=annotations/all SPLIT=100,0,0
 make train RUN=ready ANNOTATIONS=annotations/all MODEL=ssd_mobilenet_v2_fpnlite_640x640 SIZE=448 \
     CHECKPOINT=workspace/models/fold0 OPTIMIZER=adam LEARNING_RATE=0.0002 WARMUP_STEPS=30 AUGMENT=strong BATCH=8 \
@@ -22,5 +23,7 @@ make export RUN=ready
 make faces RUN=ready-faces ANNOTATIONS=annotations/all
 make classifier RUN=ready-classifier ANNOTATIONS=annotations/all \
     FACES_MODEL=workspace/exported/ready-faces/yunet.onnx
-make ready ANNOTATIONS=annotations/all RUN=ready CLASSIFIER=ready-classifier FACES=ready-faces REPORT=two_stage \
-    FAST_REPORT=fast SSD_REPORT=fold0-ssd
+make classifier RUN=ready-classifier-2 SEED=1 ANNOTATIONS=annotations/all \
+    FACES_MODEL=workspace/exported/ready-faces/yunet.onnx
+make ready ANNOTATIONS=annotations/all RUN=ready CLASSIFIER=ready-classifier,ready-classifier-2 \
+    FACES=ready-faces REPORT=two_stage FAST_REPORT=fast SSD_REPORT=fold0-ssd
