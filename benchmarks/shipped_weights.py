@@ -18,7 +18,8 @@ from facemask.classifier import exported_classifier
 from facemask.core import openvino_model
 from facemask.core.label_map import LabelMap
 from facemask.data import fold_records
-from facemask.detect.detector_choice import DetectorChoice, choose_detector, parse_sizes
+from facemask.detect.detector_choice import DetectorChoice, choose_detector
+from facemask.detect.face_sizes import parse_sizes
 from facemask.detect.faces import yunet
 from facemask.evaluation import coco, cross_validation, evaluated_pictures
 from facemask.evaluation.cross_validation import Plan

@@ -14,6 +14,7 @@ from facemask.classifier.exported_classifier import ExportedClassifier
 from facemask.core import hardware
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
+from facemask.core.run_names import run_folder
 
 BATCH = 64
 """The most faces in a batch. Larger batches need more memory and are not faster."""
@@ -94,7 +95,7 @@ class AveragedClassifiers:
     @property
     def name(self) -> str:
         """See `Classifier`."""
-        return f"{len(self.members)} x {self.members[0].name}"
+        return " and ".join(dict.fromkeys(member.name for member in self.members)) + ", averaged"
 
     @property
     def label_map(self) -> LabelMap:
@@ -208,6 +209,30 @@ def open_classifier(folder: Path, runtime: str = "auto", precision: str = "auto"
     name, precision = resolve_classifier_runtime(model, runtime, precision)
     run = RUNTIMES[name].load(model, precision)
     return ExportedNetwork(f"{model.backbone} {name} {precision}", model.label_map, model.size, model.margin, run)
+
+
+def read_classifiers(exported: Path, names: str) -> list[ExportedClassifier]:
+    """Read exported classifiers that are averaged.
+
+    Args:
+        exported: The folder of the exported models, `workspace/exported`.
+        names: Their names, separated by commas.
+
+    Raises:
+        UserError: A name is empty or named twice, a classifier is missing, or it has other classes, another margin or
+            other formats than the first.
+    """
+    parts = [name.strip() for name in names.split(",")]
+    if not all(parts) or len({*parts}) < len(parts):
+        raise UserError(f"CLASSIFIER={names}: write different names, separated by commas, such as first,second.")
+    found = [exported_classifier.read_exported_classifier(run_folder(exported, name)) for name in parts]
+    first = found[0]
+    for one in found[1:]:
+        if (one.label_map, one.margin) != (first.label_map, first.margin):
+            raise UserError(f"{one.folder}: has other classes or another margin than {first.folder}.")
+        if list(ready_runtimes(one)) != list(ready_runtimes(first)):
+            raise UserError(f"{one.folder}: was exported in other formats than {first.folder}. Export both alike.")
+    return found
 
 
 def open_classifiers(folders: Sequence[Path], runtime: str = "auto", precision: str = "auto") -> Classifier:

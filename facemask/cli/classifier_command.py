@@ -208,7 +208,7 @@ def _load_yunet(file: Path | None) -> "FaceFinder":
 
 
 def _find_boxes(finder: "FaceFinder", alignment: dict[str, Any] | None) -> "Callable[[np.ndarray], np.ndarray]":
-    """A face detector, whose boxes are aligned if there is an alignment, as `labelled_faces.FindBoxes`."""
+    """Wrap a face detector as `labelled_faces.FindBoxes`, and align its boxes if an alignment is given."""
     from facemask.detect.faces import box_alignment
 
     if alignment is not None:

@@ -134,6 +134,18 @@ Threshold = Annotated[
 THRESHOLD = ""
 
 
+def _check_sizes(text: str) -> str:
+    """Refuse sizes that cannot be read while the options are read, before a step begins."""
+    from facemask.core.errors import UserError
+    from facemask.detect.face_sizes import parse_sizes
+
+    try:
+        parse_sizes(text)
+    except UserError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
 @dataclasses.dataclass(frozen=True)
 class DetectorOptions:
     """The options that choose the detector."""
@@ -161,15 +173,16 @@ class DetectorOptions:
     faces_size: Annotated[
         str,
         typer.Option(
+            callback=_check_sizes,
             help="Longer side in pixels to which pictures are scaled for FACES. Empty: its default. 960,1280: yunet "
-            "searches at both, which finds more faces in twice to three times the time."
+            "searches at both, which finds more faces in twice to three times the time.",
         ),
     ] = ""
     classifier: Annotated[
         str,
         typer.Option(
-            help="Name of the classifier for two_stage, rescored and fused; of several names, by comma, the "
-            "probabilities are averaged."
+            help="Name of the classifier for two_stage, rescored and fused. The probabilities of several, separated by "
+            "commas, are averaged."
         ),
     ] = "classifier"
     runtime: Annotated[
@@ -183,7 +196,8 @@ class DetectorOptions:
 
     def choice(self) -> "DetectorChoice":
         """The same values as a `DetectorChoice`."""
-        from facemask.detect.detector_choice import DetectorChoice, parse_sizes
+        from facemask.detect.detector_choice import DetectorChoice
+        from facemask.detect.face_sizes import parse_sizes
 
         values = {name: value for name, value in vars(self).items() if name != "faces_size"}
         values |= {"run": self.run or RUN, "run_was_named": bool(self.run)}

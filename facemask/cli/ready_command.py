@@ -12,7 +12,13 @@ from facemask.cli import options
 
 def main(
     run: Annotated[str, typer.Option(help="Name of the exported detector. Empty: it stays.")] = "",
-    classifier: Annotated[str, typer.Option(help="Names of the exported classifiers. Empty: they stay.")] = "",
+    classifier: Annotated[
+        str,
+        typer.Option(
+            help="Names of the exported classifiers, separated by commas: as many as the reports average. ready-fast "
+            "and WEIGHTS=ready take the first. Empty: they stay."
+        ),
+    ] = "",
     faces: Annotated[str, typer.Option(help="Name of the exported face detector. Empty: it stays.")] = "",
     report: Annotated[
         str,
@@ -34,7 +40,7 @@ def main(
     given = dict(locals())
     from PIL import Image
 
-    from facemask.classifier import classifier_network, exported_classifier
+    from facemask.classifier import classifier_network, face_classifier
     from facemask.core import exported_model
     from facemask.core.errors import UserError
     from facemask.core.provenance import made_by
@@ -49,8 +55,7 @@ def main(
 
     folder = out or shipped_detector.FOLDER
     detector = exported_model.read_exported_model(run_folder(exported, run)) if run else None
-    names = [name.strip() for name in classifier.split(",") if name.strip()]
-    classifiers = [exported_classifier.read_exported_classifier(run_folder(exported, name)) for name in names]
+    classifiers = face_classifier.read_classifiers(exported, classifier) if classifier else []
     network = run_folder(exported, faces) / TRAINED if faces else None
     if network is not None and not network.is_file():
         raise UserError(f"{network}: no such file. `make faces RUN={faces}` writes it.")
@@ -72,7 +77,8 @@ def main(
                 {"model": detector.model, "size": detector.width, "classes": list(detector.label_map.names)},
                 kernels_in_8_bits=False,
             )
-        for first in classifiers[:1]:
+        if classifiers:
+            first = classifiers[0]
             weights["classifier"] = Path(scratch) / "classifier.npz"
             compact_checkpoint.write_compact_checkpoint(
                 classifier_network.write_checkpoint(first, Path(scratch) / "classifier"),

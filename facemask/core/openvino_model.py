@@ -122,6 +122,7 @@ def compile_network(network: Any, in_bf16: bool) -> Any:
     import openvino as ov
 
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32", "PERFORMANCE_HINT": "LATENCY"}
+    options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"  # else products with kernels in 8 bits are computed in 8 bits too
     requests = _REQUESTS.get()
     if requests > 1 or hardware.usable_cores() < hardware.available_cores():
         options["INFERENCE_NUM_THREADS"] = hardware.usable_cores()

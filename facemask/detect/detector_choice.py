@@ -34,10 +34,6 @@ AT_ONCE = 2
 network computes the other. Each takes half of the cores."""
 
 
-MIN_SIZE, MAX_SIZE = 32, 8192
-"""The least and the most pixels of a size in FACES_SIZE=."""
-
-
 @dataclass(frozen=True)
 class DetectorChoice:
     """The options, as the user gives them.
@@ -55,7 +51,8 @@ class DetectorChoice:
         faces_model: The user's own file for it; None takes the published one.
         faces_sizes: The longer sides in pixels to which pictures are scaled for the face detector, several for yunet
             alone; none for its default.
-        classifier: Name of the exported classifier, or several names by comma, whose probabilities are averaged.
+        classifier: Name of the exported classifier, or several names, separated by commas, whose probabilities are
+            averaged.
         runtime: The runtime of the networks; not that of the face detectors, which OpenVINO (yunet; LiteRT for a
             .tflite file) and OpenCV run.
         precision: The precision of the networks.
@@ -161,33 +158,13 @@ def choose_detector(choice: DetectorChoice, report: Callable[[str], None] = prin
     return _ssd_and_classifier(choice) if choice.faces == "ssd" else _faces_and_classifier(choice, report)
 
 
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """The sizes that FACES_SIZE= names, such as 960 or 960,1280; none for an empty text or 0.
-
-    Raises:
-        UserError: One is not a number of pixels, or they are not in ascending order.
-    """
-    if text.strip() in ("", "0"):
-        return ()
-    try:
-        sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = (0,)
-    if list(sizes) != sorted({*sizes}) or not MIN_SIZE <= sizes[0] <= sizes[-1] <= MAX_SIZE:
-        raise UserError(
-            f"FACES_SIZE={text}: must be pixels from {MIN_SIZE} to {MAX_SIZE}, such as 960; for FACES=yunet also "
-            "several in ascending order: 960,1280."
-        )
-    return sizes
-
-
-def refuse_several(chosen: ChosenDetector, user: str) -> None:
-    """Raise a UserError where a detector searches at several sizes or averages classifiers, and its `user` cannot."""
+def refuse_several(chosen: ChosenDetector, step: str) -> None:
+    """Raise a UserError if a detector searches at several sizes or averages classifiers, for a step that cannot."""
     faces, classifier = chosen.model.get("faces"), chosen.model.get("classifier")
     if (faces and len(faces["sizes"]) > 1) or (classifier and len(classifier["runs"]) > 1):
         raise UserError(
-            f"{chosen.name}: searches pictures at several sizes or averages classifiers; {user} takes one of each. "
-            "Take RUN=ready-fast, or name one FACES_SIZE and one CLASSIFIER."
+            f"{chosen.name}: searches pictures at several sizes or averages classifiers; {step} takes one size and one "
+            "classifier. Take RUN=ready-fast, or name one FACES_SIZE and one CLASSIFIER."
         )
 
 
@@ -397,6 +374,8 @@ def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None])
     trained = choice.faces == "yunet" and not face_finder.is_published(files[0])
     alignment = None if trained else classifier.alignments.get(choice.faces)
     sizes = choice.faces_sizes or (face_finder.KINDS[choice.faces].size,)
+    if len(sizes) > 1 and choice.faces != "yunet":
+        raise UserError(f"FACES_SIZE={','.join(map(str, sizes))}: FACES={choice.faces} searches at one size. Name one.")
 
     def load() -> RawDetector:
         from facemask.detect.two_stage import TwoStageDetector
@@ -441,30 +420,12 @@ def ready_runtimes(choice: DetectorChoice) -> list[str]:
 
 
 def _classifiers(choice: DetectorChoice) -> list[ExportedClassifier]:
-    """The exported classifiers, at least one.
-
-    Raises:
-        UserError: One is missing, is named twice, or has other classes or another margin than the first.
-    """
-    names = _classifier_names(choice)
-    if len({*names}) < len(names):
-        raise UserError(f"CLASSIFIER={choice.classifier}: name each classifier once.")
-    found = [exported_classifier.read_exported_classifier(run_folder(choice.exported, name)) for name in names]
-    for one in found:
-        if one.label_map != found[0].label_map or one.margin != found[0].margin:
-            raise UserError(
-                f"{one.folder}: has other classes or another margin than {found[0].folder}, so they cannot be averaged."
-            )
-    return found
-
-
-def _classifier_names(choice: DetectorChoice) -> list[str]:
-    return [name.strip() for name in choice.classifier.split(",")]
+    return face_classifier.read_classifiers(choice.exported, choice.classifier)
 
 
 def _joined_names(choice: DetectorChoice) -> str:
     """The classifiers' names as a part of a folder's name."""
-    return "-".join(_classifier_names(choice))
+    return "-".join(name.strip() for name in choice.classifier.split(","))
 
 
 def _resolve_classifier(choice: DetectorChoice, classifier: ExportedClassifier) -> tuple[str, str]:

@@ -257,7 +257,18 @@ def read_evaluation(folder: Path) -> SavedEvaluation:
                 raise UserError(f"{path}: not the file that {METRICS} in the same folder was computed from. {again}")
         truths, label_map = coco.ground_truth_from_coco(json.loads((folder / TRUTH_FILE).read_bytes()))
         detections = coco.detections_from_coco(truths, _read_predictions(folder / PREDICTIONS_FILE), label_map)
+        _rename_old_keys(metrics["model"])
     return SavedEvaluation(folder, metrics, tuple(truths), tuple(detections), label_map)
+
+
+def _rename_old_keys(model: dict[str, Any]) -> None:
+    """Bring the description of two stages that version 0.2.0 wrote to today's keys."""
+    faces, classifier = model.get("faces"), model.get("classifier")
+    if faces and "size" in faces:
+        size = faces.pop("size")
+        faces["sizes"] = [size] if size else []
+    if classifier and "run" in classifier:
+        classifier["runs"] = [classifier.pop("run")]
 
 
 def _read_predictions(path: Path) -> Iterator[dict[str, Any]]:

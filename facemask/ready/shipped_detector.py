@@ -23,7 +23,7 @@ from facemask.core.files import sha256
 
 FOLDER = Path(__file__).parent
 NAME = "ready.json"
-FORMAT = 1
+FORMAT = 2
 
 FORMS = ("ready", "ready-fast", "ready-ssd")
 """The names that RUN= takes: the most accurate form, the fastest one, and the SSD alone, which is a single network."""

@@ -21,7 +21,7 @@ def write_shipped(folder: Path, exported: Path, hashes: list[int]) -> Path:
     files = {str(path.relative_to(folder)): path for path in (parts / name for name in names)}
     form = {"detector": "ssd", "faces": "yunet", "faces_sizes": [], "classifiers": 0}
     value = {
-        "format": 1,
+        "format": shipped_detector.FORMAT,
         "forms": {
             name: form | {"thresholds": THRESHOLDS if name == "ready" else {}} for name in shipped_detector.FORMS
         },

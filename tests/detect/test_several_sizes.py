@@ -5,7 +5,7 @@ import pytest
 import supervision as sv
 
 from facemask.core.errors import UserError
-from facemask.detect.detector_choice import parse_sizes
+from facemask.detect.face_sizes import parse_sizes
 from facemask.detect.faces import face_finder
 from facemask.detect.faces.several_sizes import SeveralSizes, join_faces
 from facemask.detect.faces.yunet import MIN_SCORE
@@ -29,7 +29,7 @@ def join(*found: sv.Detections) -> list[tuple[list[float], float]]:
     return list(zip(joined.xyxy.round(3).tolist(), scores, strict=True))
 
 
-def test_a_face_of_both_searches_has_the_mean_score_and_the_box_that_the_scores_weigh() -> None:
+def test_a_face_of_both_searches_has_the_mean_score_and_the_score_weighted_mean_box() -> None:
     assert join(faces((A, 0.9), (B, 0.4)), faces((C, 0.8), (A_NEAR, 0.3))) == [
         ([11, 10, 51, 50], 0.6),
         (C, 0.4),

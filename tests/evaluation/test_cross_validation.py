@@ -372,6 +372,17 @@ def test_variables_that_a_step_refuses(text, named, annotations, tmp_path):
     assert not (tmp_path / "crossval").exists()
 
 
+def test_sizes_that_cannot_be_are_refused_before_anything_is_trained(annotations, tmp_path):
+    with pytest.raises(UserError, match="FACES_SIZE=1280,960"):
+        crossval_command.main(
+            system="two_stage",
+            eval_options="FACES_SIZE=1280,960",
+            annotations=annotations,
+            crossval=tmp_path / "crossval",
+        )
+    assert not (tmp_path / "crossval").exists()
+
+
 def test_classifier_pooled(annotations, tmp_path, capsys):
     random = np.random.default_rng(0)
     folds = read_folds(annotations)

@@ -54,6 +54,19 @@ def test_what_is_written_is_what_was_measured(tmp_path):
     assert (again.confusion == scores.confusion).all()
 
 
+def test_what_version_0_2_0_wrote_about_two_stages_is_read(tmp_path):
+    save(tmp_path / "run", *street(3))
+    path = tmp_path / "run" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["model"] |= {"faces": {"name": "yunet", "size": 960}, "classifier": {"run": "fold0-classifier"}}
+    path.write_text(json.dumps(metrics))
+    model = evaluate.read_evaluation(tmp_path / "run").metrics["model"]
+    assert (model["faces"], model["classifier"]) == (
+        {"name": "yunet", "sizes": [960]},
+        {"runs": ["fold0-classifier"]},
+    )
+
+
 def test_pycocotools_comes_to_the_same_figures_from_the_files_alone(tmp_path):
     from contextlib import redirect_stdout
 

@@ -134,7 +134,7 @@ def test_boxes_are_aligned_where_the_classifier_says_so_of_this_face_detector(st
 
 
 def test_several_classifiers_are_averaged(steps, monkeypatch, tmp_path):
-    """The second one takes every face for the third class, half surely."""
+    """The second one takes every face for the third class, with a probability of 0.5."""
     write_classifier(steps["exported"] / "second")
 
     class Third(Colours):
@@ -157,7 +157,7 @@ def test_several_classifiers_are_averaged(steps, monkeypatch, tmp_path):
         "second/weights",
     }
     detector = chosen.open()
-    assert "2 x colours" in detector.name
+    assert "colours, averaged" in detector.name
     picture = images.decode_image(images.read_bytes(next(steps["images"].glob("*.png"))))
     [found] = detector.detect_all([picture])
     by_class = {number: found.confidence[found.class_id == number].max() for number in (1, 2, 3)}
@@ -167,7 +167,8 @@ def test_several_classifiers_are_averaged(steps, monkeypatch, tmp_path):
     detector_choice.refuse_several(detector_choice.choose_detector(DetectorChoice(steps["exported"], **given)), "it")
 
     write_classifier(steps["exported"] / "two", ("with_mask", "without_mask"))
-    for names, named in (("classifier,two", "two"), ("classifier,classifier", "once"), ("classifier,gone", "gone")):
+    wrong = {"classifier,two": "two", "classifier,classifier": "different", "classifier,": "different", "a,b": "a"}
+    for names, named in wrong.items():
         with pytest.raises(UserError, match=named):
             detector_choice.choose_detector(DetectorChoice(steps["exported"], classifier=names, **given))
 
@@ -214,7 +215,8 @@ def test_what_cannot_be_chosen_is_one_line_each(steps, tmp_path):
     assert "FACES=eyes" in said(detector="two_stage", faces="eyes")
     assert "other" in said(detector="two_stage", classifier="other", faces="haar")
     assert "other" in said(detector="rescored", classifier="other")
-    for name in ("", "..", "../../classifier"):
+    assert "CLASSIFIER=" in said(detector="rescored", classifier="")
+    for name in ("..", "../../classifier"):
         assert f"RUN={name}" in said(detector="rescored", classifier=name)
     assert "other" in said(detector="rescored", run="other")
     assert "gone.onnx" in said(detector="two_stage", faces_model=tmp_path / "gone.onnx")

@@ -31,12 +31,13 @@ def test_yunet_takes_pictures_of_any_size(shape: tuple[int, int], tmp_path: Path
         np.testing.assert_allclose(values, request.get_tensor(name).data, atol=1e-4)
 
 
-def test_the_shipped_classifier_has_the_same_weights(tmp_path: Path) -> None:
+def test_the_shipped_classifier_gives_the_same_probabilities(tmp_path: Path) -> None:
+    """Its kernels are in 8 bits there, and in half precision here."""
     model = read_exported_classifier(shipped_detector.FOLDER / shipped_detector.CLASSIFIER)
     browser_networks.write_classifier_network(model, tmp_path / "classifier.onnx")
     crops = np.random.default_rng(1).integers(0, 256, (7, 96, 96, 3), np.uint8)
     found = browser_networks.run_onnx(tmp_path / "classifier.onnx", {"crops": crops})["probabilities"]
-    np.testing.assert_allclose(found, load_openvino_classifier(model, "fp32")(crops), atol=1e-5)
+    np.testing.assert_allclose(found, load_openvino_classifier(model, "fp32")(crops), atol=5e-3)
     assert (tmp_path / "classifier.onnx").stat().st_size < 5_000_000
 
 

@@ -179,6 +179,14 @@ def test_a_form_of_two_classifiers(yunet: Path, tmp_path: Path) -> None:
     files = json.loads(written.read_text())["files"]
     assert "classifier-2/openvino/model.bin" in files
 
+    three = save_crossval(tmp_path / "three", "two_stage", classifiers=3)
+    with pytest.raises(UserError, match="3 classifiers"):
+        ready_folder.write_ready(dataclasses.replace(part, evaluations={"ready": three}), folder, [PICTURE], {})
+    one = save_crossval(tmp_path / "one-again", "two_stage", classifiers=1)
+    part = dataclasses.replace(part, evaluations={"ready": one}, classifiers=exported[:1])
+    ready_folder.write_ready(part, folder, [PICTURE], {"commit": "d", "made": "later"})
+    assert not (folder / "classifier-2").exists()
+
 
 def test_a_refused_part_leaves_the_folder_as_it_was(
     yunet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

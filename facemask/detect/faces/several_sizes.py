@@ -1,7 +1,7 @@
 """Search each picture at several sizes with YuNet, and join what was found by weighted boxes fusion.
 
-What the network finds at one size alone is more often no face. Over the folds of docs/results.md, joined boxes have a
-higher mAP than those of either size.
+Boxes that are found at only one size are more often false. Over the folds of docs/results.md, joined boxes have a
+higher mAP than those of one size.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def join_faces(found: Sequence[sv.Detections], image: np.ndarray) -> sv.Detectio
     """Join the faces that several searches found in a picture (weighted boxes fusion, arXiv:1910.13302).
 
     Args:
-        found: The faces of each search, `xyxy` in pixels of the picture. There is at least one search.
+        found: The faces of each search, at least one, `xyxy` in pixels of the picture.
         image: The picture.
 
     Returns:
