@@ -1,8 +1,9 @@
 # The figures of ready and ready-fast: five folds. The networks of each fold have not seen its pictures.
 make folds FOLDS=5
 make crossval NAME=two_stage SYSTEM=two_stage CLASSIFIERS=2 FACES_OPTIONS="STEPS=400" \
-    EVAL_OPTIONS="FACES_SIZE=960,1280" THRESHOLD=best
-make crossval NAME=fast SYSTEM=two_stage REUSE=two_stage THRESHOLD=best EVAL_OPTIONS="FACES_SIZE=640"
+    EVAL_OPTIONS="FACES_SIZE=960,1280 PRECISION=fp32" THRESHOLD=best
+make crossval NAME=fast SYSTEM=two_stage REUSE=two_stage EVAL_OPTIONS="FACES_SIZE=640 PRECISION=fp32" \
+    THRESHOLD=best
 
 # The figures of ready-ssd: fold 0 of five. (fold0 was begun with STEPS=1500, and changed at step 971.)
 make train RUN=fold0 ANNOTATIONS=annotations/folds/0 MODEL=ssd_mobilenet_v2_fpnlite_640x640 SIZE=448 \
