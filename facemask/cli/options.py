@@ -168,7 +168,10 @@ class DetectorOptions:
         str, typer.Option(help="The face detector: yunet, res10, haar, or for two_stage also ssd (the exported run).")
     ] = "yunet"
     faces_model: Annotated[
-        Path | None, typer.Option(help="Your own model file for FACES. Default: the published file; that of yunet comes with facemask.")
+        Path | None,
+        typer.Option(
+            help="Your own model file for FACES. Default: the published file; that of yunet comes with facemask."
+        ),
     ] = None
     faces_size: Annotated[
         str,

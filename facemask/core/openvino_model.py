@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import re
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -42,35 +43,42 @@ def write_openvino(saved_model: Path, folder: Path) -> None:
     ov.save_model(ov.convert_model(str(saved_model)), folder / FILE, compress_to_fp16=False)
 
 
-def write_half_precision(source: Path, folder: Path) -> None:
-    """Write the network of a folder into another one with its weights in float16. It still computes in float32.
+def write_small_weights(source: Path, folder: Path, least: int) -> None:
+    """Write the network of a folder into another one with smaller weights. It still computes in float32.
 
-    What the conversion noted of the machine, such as the path of the SavedModel, is left out.
-    """
-    _write_small(read_network(source), folder)
+    Kernels of at least so many values are in 8 bits, with a scale for each output channel, and all other weights in
+    float16. What the conversion noted of the machine, such as the path of the SavedModel, is left out.
 
-
-def write_8_bit_weights(source: Path, folder: Path) -> None:
-    """Write the network of a folder into another one with its kernels in 8 bits, and a scale for each output channel.
-
-    Its other weights are in float16. It still computes in float32. What `write_half_precision` leaves out is left out.
+    Args:
+        source: The folder that holds `FILE`.
+        folder: The folder to write into.
+        least: The number of values from which a kernel is in 8 bits.
     """
     network = read_network(source)
     import nncf
-
-    nncf.set_log_level(logging.ERROR)
-    _write_small(nncf.compress_weights(network, mode=nncf.CompressWeightsMode.INT8_SYM), folder)
-
-
-def _write_small(network: Any, folder: Path) -> None:
     import openvino as ov
 
+    nncf.set_log_level(logging.ERROR)
+    kept = [operation.get_friendly_name() for operation in network.get_ordered_ops() if _kernel_size(operation) < least]
+    network = nncf.compress_weights(
+        network,
+        mode=nncf.CompressWeightsMode.INT8_SYM,
+        ignored_scope=nncf.IgnoredScope(names=kept, types=["Gather"], validate=False),
+    )
     for note in ("conversion_parameters", "nncf"):
         if note in network.rt_info:
             del network.rt_info[note]
     ov.save_model(network, folder / FILE, compress_to_fp16=True)
     described = folder / FILE
     described.write_bytes(re.sub(rb"\n\t+", b"\n", described.read_bytes()))  # a fifth of the file is indentation
+
+
+def _kernel_size(operation: Any) -> float:
+    """The number of values in an operation's kernel; infinite for an operation that has none."""
+    if operation.get_type_name() not in ("Convolution", "GroupConvolution", "MatMul"):
+        return math.inf
+    shape = operation.input_value(1).get_partial_shape()
+    return math.prod(shape.to_shape()) if shape.is_static else 0
 
 
 def read_network(folder: Path) -> Any:

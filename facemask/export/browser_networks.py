@@ -24,7 +24,7 @@ OPSET, IR_VERSION = 17, 8
 
 MAX_DIFFERENCE = 0.01
 """The largest allowed difference between the outputs of the two formats. Half precision moves a probability by
-some thousandths. Weights that were shipped in half precision are the same in both."""
+some thousandths."""
 
 
 FACES, CLASSIFIER = "faces.onnx", "classifier.onnx"
