@@ -3,8 +3,8 @@
     python -m benchmarks.shipped_weights workspace/crossval/crossval-two_stage annotations
 
 Every held-out picture is measured twice: by the networks of its fold in float32, and by the same networks as
-`make ready` writes them, the kernels of classifiers and the largest of SSDs in 8 bits. The figures are pooled as
-`make crossval` pools them. A face detector keeps its weights: it is small.
+`make ready` writes them, large kernels in 8 bits and other weights in float16. The figures are pooled as `make crossval`
+pools them. A face detector keeps its weights: it is small.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from facemask.detect.faces import yunet
 from facemask.evaluation import coco, cross_validation, evaluated_pictures
 from facemask.evaluation.cross_validation import Plan
 from facemask.evaluation.measurement import measure_detector
-from facemask.export.ready_folder import LARGE_KERNEL
+from facemask.export.ready_folder import CLASSIFIER_KERNEL, DETECTOR_KERNEL
 
 
 def write_small(exported: Path, small: Path) -> None:
@@ -36,7 +36,8 @@ def write_small(exported: Path, small: Path) -> None:
         (target / "openvino").mkdir(parents=True)
         for file in model.glob("*.json"):
             shutil.copy(file, target)
-        least = 0 if (model / exported_classifier.NAME).is_file() else LARGE_KERNEL
+        is_classifier = (model / exported_classifier.NAME).is_file()
+        least = CLASSIFIER_KERNEL if is_classifier else DETECTOR_KERNEL
         openvino_model.write_small_weights(model / "openvino", target / "openvino", least)
 
 

@@ -3,8 +3,8 @@
 facemask/ready/
     ready.json                              forms, thresholds, digests, provenance (`ShippedDetector`)
     README.md                               the model card
-    detector/                               an exported model: model.json and openvino/, its largest kernels in 8 bits
-    classifier/, classifier-2/              exported classifiers: classifier.json and openvino/, kernels in 8 bits
+    detector/                               an exported model: model.json and openvino/, large kernels in 8 bits
+    classifier/, classifier-2/              exported classifiers: classifier.json and openvino/, large kernels in 8 bits
     face_detection_yunet_2023mar.onnx       YuNet as it was published: the default of FACES=yunet
     faces.onnx                              YuNet as `make faces` trained it on faces with masks
 
