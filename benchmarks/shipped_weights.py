@@ -3,8 +3,8 @@
     python -m benchmarks.shipped_weights workspace/crossval/crossval-two_stage annotations
 
 Every held-out picture is measured twice: by the networks of its fold in float32, and by the same networks as
-`make ready` writes them, large kernels in 8 bits and other weights in float16. The figures are pooled as `make crossval`
-pools them. A face detector keeps its weights: it is small.
+`make ready` writes them, large kernels in 8 bits and other weights in float16. The figures are pooled as
+`make crossval` pools them. A face detector keeps its weights: it is small.
 """
 
 import argparse

@@ -44,8 +44,8 @@ DRAWS = 1000
 """Draws of the pictures for the intervals, where the evaluation has none."""
 
 DETECTOR_KERNEL, CLASSIFIER_KERNEL = 150_000, 10_000
-"""Kernels with so many values are in 8 bits: the eight largest of the SSD, since 8 bits in all would move boxes, and all of
-a classifier but the depthwise ones, which lost 0.2 points of mAP@0.5 in 8 bits (`benchmarks.shipped_weights`)."""
+"""Kernels with so many values are in 8 bits: the eight largest of the SSD, since 8 bits in all would move boxes, and
+all of a classifier but the depthwise ones, whose 8 bits lost 0.2 points of mAP@0.5 (`benchmarks.shipped_weights`)."""
 
 SURE_FACE, SAME_BOX = 0.25, 0.9
 """Faces that score so much must be found in half precision too, with a box of this IoU."""
