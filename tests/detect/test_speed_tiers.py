@@ -32,7 +32,8 @@ def test_every_tier_is_listed_with_its_time() -> None:
     assert all(tier.name in text for tier in TIERS)
     assert "19  RUN=ready-fast" in text  # 0.7 * 1.65 / 60
     assert "for video: RUN=ready-fast\n" in text
-    assert "for video: RUN=ready\n" in speed_tiers.describe_tiers(AMX)
+    assert "for pictures: RUN=ready\n" in text
+    assert "for pictures: RUN=ready-fast\n" in speed_tiers.describe_tiers(SMALL)
 
 
 def test_the_probe_runs_the_operations_that_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
