@@ -374,8 +374,7 @@ def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None])
     trained = choice.faces == "yunet" and not face_finder.is_published(files[0])
     alignment = None if trained else classifier.alignments.get(choice.faces)
     sizes = choice.faces_sizes or (face_finder.KINDS[choice.faces].size,)
-    if len(sizes) > 1 and choice.faces != "yunet":
-        raise UserError(f"FACES_SIZE={','.join(map(str, sizes))}: FACES={choice.faces} searches at one size. Name one.")
+    face_finder.refuse_several_sizes(choice.faces, sizes)
 
     def load() -> RawDetector:
         from facemask.detect.two_stage import TwoStageDetector

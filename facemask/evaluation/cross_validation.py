@@ -220,9 +220,8 @@ def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str
     if step in plan.classifier_steps:
         given = plan.options.get("classifier", {})
         seed = int(given.get("seed", "0")) + plan.classifier_steps.index(step)
-        own_seed = {"seed": str(seed)} if seed else {}
-        run = {"run": f"fold{fold}-{step}"}
-        return {**given, **own_seed, **run, **faces_model, **annotations, **models, **exported, **reports}
+        run = {"run": f"fold{fold}-{step}", "seed": str(seed)}
+        return {**given, **run, **faces_model, **annotations, **models, **exported, **reports}
     own = {
         "faces": {"run": faces_run, **annotations, **models, **exported},
         "train": {"run": detector_run, **annotations, **models},

@@ -163,6 +163,12 @@ def is_published(yunet_file: Path) -> bool:
     return f"sha256:{sha256(yunet_file)}" == KINDS["yunet"].files[0].digest
 
 
+def refuse_several_sizes(name: str, sizes: Sequence[int]) -> None:
+    """Raise a UserError if there are several sizes for a face detector that searches at one."""
+    if len(sizes) > 1 and name != "yunet":
+        raise UserError(f"FACES_SIZE={','.join(map(str, sizes))}: FACES={name} searches at one size. Name one.")
+
+
 def load_face_finder(name: str, files: Sequence[Path], sizes: Sequence[int] = ()) -> FaceFinder:
     """Load a face detector from its files.
 
@@ -174,11 +180,10 @@ def load_face_finder(name: str, files: Sequence[Path], sizes: Sequence[int] = ()
     Raises:
         UserError: A file cannot be loaded, or there are several sizes for another face detector.
     """
+    refuse_several_sizes(name, sizes)
     kind = KINDS[name]
     first, *others = sizes or [kind.size]
     finder = kind.load(files, first)
-    if not others:
-        return finder
-    if not isinstance(finder, YuNet):
-        raise UserError(f"FACES_SIZE={','.join(map(str, sizes))}: FACES={name} searches at one size. Name one.")
-    return SeveralSizes((finder, *(finder.at_size(size) for size in others)))
+    if isinstance(finder, YuNet) and others:
+        return SeveralSizes((finder, *(finder.at_size(size) for size in others)))
+    return finder
