@@ -60,7 +60,7 @@ def main(
     kinds = writing.parse_kinds(out, moving=isinstance(found, Footage))
     if show:
         window.check_window(found)
-    chosen = detector_choice.choose_detector(which.choice())
+    chosen = detector_choice.choose_detector(which.choice(moving=isinstance(found, Footage)))
     least = chosen.parse_thresholds(threshold, reports)
     at_once = chosen.at_once if isinstance(found, Footage) else 1
     opened, folder = chosen.open(at_once), predictions / chosen.name

@@ -90,6 +90,8 @@ TrainingRun = Annotated[str, typer.Option(help="Name of the training run.")]
 ResumedRun = Annotated[str, typer.Option(help="Name of the run. An unfinished run of this name is continued.")]
 ExportedRun = Annotated[str, typer.Option(help="Name of the exported run.")]
 RUN = "default"
+FAST = "ready-fast"
+"""The shipped detector for cameras, videos and pages."""
 
 Model = Annotated[str, typer.Option(help="Name of a model in configs/models.yaml.")]
 MODEL = "ssd_resnet50_v1_fpn_640x640"
@@ -154,7 +156,7 @@ class DetectorOptions:
         str,
         typer.Option(
             help="Name of the exported run, or ready, ready-fast or ready-ssd (which come with facemask). Empty: "
-            f"{RUN}, or ready where no model was exported."
+            f"{RUN}, or where no model was exported ready, and {FAST} for cameras and videos."
         ),
     ] = ""
     detector: Annotated[
@@ -197,13 +199,20 @@ class DetectorOptions:
     ] = "auto"
     exported: Exported = EXPORTED
 
-    def choice(self) -> "DetectorChoice":
-        """The same values as a `DetectorChoice`."""
+    def choice(self, *, moving: bool = False) -> "DetectorChoice":
+        """The same values as a `DetectorChoice`.
+
+        Args:
+            moving: It is for a camera or a video. Where neither named nor exported a run, that takes the fast form of
+                the shipped detector.
+        """
         from facemask.detect.detector_choice import DetectorChoice
         from facemask.detect.face_sizes import parse_sizes
 
         values = {name: value for name, value in vars(self).items() if name != "faces_size"}
         values |= {"run": self.run or RUN, "run_was_named": bool(self.run)}
+        if moving:
+            values["unnamed"] = FAST
         return DetectorChoice(**values, faces_sizes=parse_sizes(self.faces_size))
 
 

@@ -12,8 +12,8 @@ def main(
     run: Annotated[
         str,
         typer.Option(
-            help="Name of the exported run, or ready-fast (which comes with facemask). Empty: "
-            f"{options.RUN}, or ready-fast where no model was exported."
+            help=f"Name of the exported run, or {options.FAST} (which comes with facemask). Empty: "
+            f"{options.RUN}, or {options.FAST} where no model was exported."
         ),
     ] = "",
     detector: Annotated[
@@ -48,7 +48,7 @@ def main(
         exported,
         run=run or options.RUN,
         run_was_named=bool(run),
-        unnamed="ready-fast",
+        unnamed=options.FAST,
         detector=detector,
         faces_model=faces_model,
         faces_sizes=(faces_size,) if faces_size else (),
@@ -68,7 +68,7 @@ def main(
             faces["alignment"],
         )
     elif parts == shipped_detector.FOLDER / shipped_detector.DETECTOR:
-        raise UserError(f"RUN={run}: has no checkpoint, from which a page is made. Take RUN=ready-fast.")
+        raise UserError(f"RUN={run}: has no checkpoint, from which a page is made. Take RUN={options.FAST}.")
     else:
         from facemask.tfod import raw_network
 

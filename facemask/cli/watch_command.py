@@ -51,7 +51,9 @@ def main(
         return
     footage = watch_loop.open_sources(settings)
     # Finds the detector's files, and loads none of its networks.
-    chosen = detector_choice.choose_detector(which.choice(), report=lambda words: print(words, file=sys.stderr))
+    chosen = detector_choice.choose_detector(
+        which.choice(moving=True), report=lambda words: print(words, file=sys.stderr)
+    )
     problems = list(watch_config.check_classes(settings, chosen.label_map.names))
     if problems:
         raise watch_config.refused(file or watch_config.UNNAMED, problems)
