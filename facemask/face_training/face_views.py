@@ -58,7 +58,9 @@ def random_view(
         chosen = boxes[random.integers(len(boxes))].reshape(2, 2).mean(axis=0) * (scale_x, scale_y)
         wanted = chosen - random.uniform(0.1, 0.9, 2) * side
         corner = np.where(spare > 0, np.clip(wanted, 0, np.maximum(spare, 0)), corner)
-    matrix = np.array([[scale_x, 0, -corner[0]], [0, scale_y, -corner[1]]])
+    # OpenCV counts from the centre of the first pixel, boxes from its corner.
+    centre_x, centre_y = (scale_x - 1) / 2, (scale_y - 1) / 2
+    matrix = np.array([[scale_x, 0, centre_x - corner[0]], [0, scale_y, centre_y - corner[1]]])
     how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
     view = cv2.warpAffine(image, matrix, (side, side), flags=how).astype(np.float32)
     placed = boxes * (scale_x, scale_y, scale_x, scale_y) - np.tile(corner, 2)

@@ -87,6 +87,25 @@ def test_a_view_moves_the_boxes_with_the_pixels() -> None:
     assert kept > 20
 
 
+def test_a_views_box_is_on_its_face_to_a_tenth_of_a_pixel() -> None:
+    image = np.full((90, 120, 3), 60, np.uint8)
+    image[30:50, 40:70] = 180
+    boxes, kept = np.array([[40.0, 30, 70, 50]]), 0
+    for seed in range(60):
+        view = random_view(image, boxes, np.array([False]), 256, (100, 800), np.random.default_rng(seed))
+        if not len(view.faces) or view.faces.min() < 8 or view.faces.max() > 248:
+            continue
+        kept += 1
+        left, top = np.floor(view.faces[0, :2] - 4).astype(int)
+        right, bottom = np.ceil(view.faces[0, 2:] + 4).astype(int)
+        bright = view.pixels[top:bottom, left:right].mean(axis=2)
+        bright -= bright.min()
+        centre_x = (bright.sum(axis=0) * (np.arange(left, right) + 0.5)).sum() / bright.sum()
+        centre_y = (bright.sum(axis=1) * (np.arange(top, bottom) + 0.5)).sum() / bright.sum()
+        np.testing.assert_allclose([centre_x, centre_y], view.faces[0].reshape(2, 2).mean(axis=0), atol=0.1)
+    assert kept > 20
+
+
 def test_difficult_faces_are_ignored_not_background() -> None:
     image, boxes = np.zeros((100, 100, 3), np.uint8), np.array([[20.0, 20, 60, 60]])
     for difficult in (False, True):
