@@ -40,6 +40,14 @@ def main(
             help='"early" does not train the layers before the first pooling, which makes a step a third shorter.'
         ),
     ] = Freeze.EARLY,
+    mirror: Annotated[
+        float,
+        typer.Option(
+            help="Share of mirrored views. With 0, boxes that all lie a little too far to one side are learned so.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.5,
     faces_size: Annotated[
         int, typer.Option(help="Longer side in pixels to which pictures are scaled for the measurements.", min=32)
     ] = 960,
@@ -65,7 +73,7 @@ def main(
     [start] = face_finder.face_finder_files("yunet", weights)
     yunet_network.read_onnx(start)
     pictures = face_training.read_face_pictures(annotations)
-    settings = face_training.Settings(steps, batch, side, smallest, largest, learning_rate, freeze.value, seed)
+    settings = face_training.Settings(steps, batch, side, smallest, largest, learning_rate, freeze.value, mirror, seed)
     with holding_lock(
         folder.with_name(f".{folder.name}.lock"), f"{folder}: another `make faces` uses it. Wait until that ends."
     ):

@@ -54,6 +54,7 @@ class Settings:
         largest: The most pixels that a picture's longer side is scaled to.
         learning_rate: The highest learning rate.
         freeze: "early": the layers before the first pooling are not trained; "none": all are.
+        mirror: The share of views that are mirrored, 0..1.
         seed: The random seed.
     """
 
@@ -64,6 +65,7 @@ class Settings:
     largest: int
     learning_rate: float
     freeze: str
+    mirror: float
     seed: int
 
 
@@ -87,7 +89,9 @@ class FacePictures:
         truth = self.truths[index]
         longer_sides = settings.smallest, settings.largest
         image = images.decode_image(self.encoded[index])
-        return random_view(image, truth.boxes, truth.difficult, settings.side, longer_sides, random)
+        return random_view(
+            image, truth.boxes, truth.difficult, settings.side, longer_sides, random, mirror=settings.mirror
+        )
 
 
 def read_face_pictures(annotations: Path) -> FacePictures:

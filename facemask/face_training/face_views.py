@@ -32,6 +32,8 @@ def random_view(
     side: int,
     longer_sides: tuple[int, int],
     random: np.random.Generator,
+    *,
+    mirror: float = 0.5,
 ) -> View:
     """Scale a picture at random and cut a square out of it.
 
@@ -42,6 +44,7 @@ def random_view(
         side: The view's side in pixels.
         longer_sides: The least and the most pixels that the picture's longer side is scaled to.
         random: The source of chance.
+        mirror: The share of views that are mirrored, 0..1.
     """
     import cv2
 
@@ -64,7 +67,7 @@ def random_view(
     how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
     view = cv2.warpAffine(image, matrix, (side, side), flags=how).astype(np.float32)
     placed = boxes * (scale_x, scale_y, scale_x, scale_y) - np.tile(corner, 2)
-    if random.random() < 0.5:
+    if random.random() < mirror:
         view = view[:, ::-1]
         placed = placed[:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (side, 0, side, 0)
     clipped = np.clip(placed, 0, side)

@@ -106,6 +106,16 @@ def test_a_views_box_is_on_its_face_to_a_tenth_of_a_pixel() -> None:
     assert kept > 20
 
 
+@pytest.mark.parametrize("share", [0, 1])
+def test_the_share_of_mirrored_views(share: int) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, :32] = 255
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        view = random_view(image, np.zeros((0, 4)), np.zeros(0, bool), 64, (64, 65), random, mirror=share)
+        assert (view.pixels[:, :32].mean() < view.pixels[:, 32:].mean()) == bool(share)
+
+
 def test_difficult_faces_are_ignored_not_background() -> None:
     image, boxes = np.zeros((100, 100, 3), np.uint8), np.array([[20.0, 20, 60, 60]])
     for difficult in (False, True):

@@ -21,7 +21,7 @@ from facemask.face_training import face_export, face_training, yunet_network
 
 YUNET = shipped_detector.FOLDER / shipped_detector.YUNET
 SETTINGS = face_training.Settings(
-    steps=4, batch=2, side=96, smallest=100, largest=200, learning_rate=0.001, freeze="early", seed=5
+    steps=4, batch=2, side=96, smallest=100, largest=200, learning_rate=0.001, freeze="early", mirror=0.5, seed=5
 )
 SMALL = {
     "freeze": faces_command.Freeze.NONE,
