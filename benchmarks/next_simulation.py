@@ -35,7 +35,7 @@ import typer
 from facemask.classifier.classifier_network import build_network, find_weights
 from facemask.classifier.classifier_training import learning_rate_at
 from facemask.classifier.face_augmentation import AUGMENTATIONS
-from facemask.classifier.face_crops import cut_faces, resize_crops
+from facemask.classifier.face_crops import cut_faces
 from facemask.core import charts, command_line
 from facemask.core.charts import Line, Panel
 from facemask.core.colours import chart_colour
@@ -297,8 +297,8 @@ def read_pictures(
             keep = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
             xyxy.append(boxes[keep])
             scores.append(one.confidence[keep])
-            found.append(trainer.features(resize_crops(cut_faces(image, xyxy[-1], MARGIN), SIZE)))
-            crops = resize_crops(cut_faces(image, true.boxes, MARGIN), SIZE)
+            found.append(trainer.features(cut_faces(image, xyxy[-1], MARGIN, SIZE)))
+            crops = cut_faces(image, true.boxes, MARGIN, SIZE)
             versions = [trainer.features(crops, number * VERSIONS + version) for version in range(VERSIONS)]
             labelled.append(np.stack(versions, axis=1))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class Classifier(Protocol):
         """The margin of its crops, for `face_crops.cut_faces`."""
         ...
 
-    def classify(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def classify(self, crops: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """Classify faces, all those of a picture at once.
 
         Args:
@@ -73,7 +73,7 @@ class ExportedNetwork:
     margin: float
     run: Callable[[np.ndarray], np.ndarray]
 
-    def classify(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def classify(self, crops: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """See `Classifier.classify`."""
         parts = [
             self.run(face_crops.resize_crops(crops[start : start + BATCH], self.size))
@@ -112,7 +112,7 @@ class AveragedClassifiers:
         """See `Classifier`."""
         return self.members[0].margin
 
-    def classify(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def classify(self, crops: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """See `Classifier.classify`."""
         return np.stack([member.classify(crops) for member in self.members]).mean(axis=0)
 
@@ -201,7 +201,7 @@ def open_classifier(folder: Path, runtime: str = "auto", precision: str = "auto"
 
     Example:
         >>> classifier = open_classifier(Path("workspace/exported/classifier"))
-        >>> probabilities = classifier.classify(cut_faces(image, boxes, classifier.margin))
+        >>> probabilities = classifier.classify(cut_faces(image, boxes, classifier.margin, classifier.size))
         >>> [classifier.label_map.name_of(best + 1) for best in probabilities.argmax(axis=1)]
         ['with_mask', 'without_mask']
     """

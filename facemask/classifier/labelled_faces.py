@@ -117,7 +117,7 @@ def faces_from_records(
 
     def cut(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         # Resized picture by picture: at full size, the faces of a data set can fill the memory.
-        return face_crops.resize_crops(face_crops.cut_faces(image, boxes, margin), size)
+        return face_crops.cut_faces(image, boxes, margin, size)
 
     for split in SPLITS:
         faces: list[tuple[np.ndarray, int, str]] = []
@@ -192,11 +192,7 @@ def faces_from_folder(dataset: Path, classes: LabelMap, proportions: Proportions
                 if digest not in by_digest:
                     image = images.decode_image(data)
                     whole = np.array([[0, 0, image.shape[1], image.shape[0]]])
-                    by_digest[digest] = (
-                        face_crops.resize_crops(face_crops.cut_faces(image, whole, 0.0), size)[0],
-                        label,
-                        path,
-                    )
+                    by_digest[digest] = face_crops.cut_faces(image, whole, 0.0, size)[0], label, path
                 elif by_digest[digest][1] == label:
                     left_out["copies of another picture"] += 1
                 else:

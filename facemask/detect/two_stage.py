@@ -95,10 +95,9 @@ class RescoredDetector:
 
 def _classify(classifier: Classifier, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The probabilities (n, K) for each picture's n boxes."""
-    crops = [
-        crop for image, xyxy in zip(images, boxes, strict=True) for crop in cut_faces(image, xyxy, classifier.margin)
-    ]
-    probabilities = classifier.classify(crops)
+    margin, size = classifier.margin, classifier.size
+    crops = [cut_faces(image, xyxy, margin, size) for image, xyxy in zip(images, boxes, strict=True)]
+    probabilities = classifier.classify([crop for of_picture in crops for crop in of_picture])
     ends = np.cumsum([len(xyxy) for xyxy in boxes], dtype=int)
     return [probabilities[end - len(xyxy) : end] for xyxy, end in zip(boxes, ends, strict=True)]
 

@@ -393,7 +393,8 @@ def answer_held_out_faces(exported: Sequence[Path], annotations: Path, least: fl
         left_out["marked difficult"] += int(truth.difficult.sum())
         taken = np.flatnonzero(~small & ~truth.difficult)
         if taken.size:
-            rows.append(classifier.classify(cut_faces(image, truth.boxes[taken], classifier.margin)))
+            crops = cut_faces(image, truth.boxes[taken], classifier.margin, classifier.size)
+            rows.append(classifier.classify(crops))
             names.extend(f"{truth.name}#{box + 1}" for box in taken)
             labels.extend(int(truth.class_ids[box]) - 1 for box in taken)
     counted = {reason: count for reason, count in left_out.items() if count}

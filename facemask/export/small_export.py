@@ -16,7 +16,7 @@ import numpy as np
 from facemask.classifier import face_classifier
 from facemask.classifier.backends import classifier_tflite
 from facemask.classifier.exported_classifier import ExportedClassifier
-from facemask.classifier.face_crops import cut_faces, resize_crops
+from facemask.classifier.face_crops import cut_faces
 from facemask.core import openvino_model
 from facemask.core.errors import UserError
 from facemask.core.files import replacing_folder, sha256, write_bytes, write_json
@@ -230,10 +230,10 @@ def _classifier_network(source: Source, pictures: Pictures) -> _Network:
     crops: list[np.ndarray] = []
     for image in pictures.calibration():
         [found] = faces.find([image])
-        crops += cut_faces(image, found.xyxy, model.margin)
+        crops += cut_faces(image, found.xyxy, model.margin, model.size)
     if not crops:
         raise UserError(f"{pictures.name}: no face in its pictures to calibrate on. Give others: IMAGES=<folder>.")
-    inputs = resize_crops(crops[:: -(-len(crops) // CROPS)], model.size)
+    inputs = crops[:: -(-len(crops) // CROPS)]
     proto = browser_networks.convert_network(openvino_model.read_network(model.openvino))
     compute = partial(onnx_in_tensorflow.compute_nodes, proto, onnx_in_tensorflow.read_constants(proto))
     return _Network(
@@ -241,7 +241,7 @@ def _classifier_network(source: Source, pictures: Pictures) -> _Network:
         "crops",
         (1, model.size, model.size, 3),
         "uint8",
-        lambda: (inputs[place : place + 1] for place in range(len(inputs))),
+        lambda: (crop[np.newaxis] for crop in inputs),
     )
 
 

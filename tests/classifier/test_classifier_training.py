@@ -280,7 +280,7 @@ def test_every_runtime_gives_the_measured_answers(exported: Path, faces: FaceSet
     assert (found[:24].argmax(axis=1) == test.labels).mean() == pytest.approx(said, abs=1e-3)
     assert classifier.classify([]).shape == (0, 2)
     picture = np.zeros((50, 70, 3), np.uint8)
-    assert classifier.classify(cut_faces(picture, np.array([[5, 5, 9, 11], [0, 0, 70, 50]]), 0.25)).shape == (2, 2)
+    assert classifier.classify(cut_faces(picture, np.array([[5, 5, 9, 11], [0, 0, 70, 50]]), 0.25, 32)).shape == (2, 2)
 
 
 def test_the_openvino_path_imports_no_tensorflow(exported: Path) -> None:

@@ -43,7 +43,7 @@ def test_every_face_of_the_records_is_in_its_pictures_split(tiny_records: Path) 
 def test_a_face_is_what_cut_gives(tiny_records: Path) -> None:
     faces = labelled_faces.faces_from_records(tiny_records, size=32, margin=0.3, min_face=1).splits["val"]
     image, true = next(ground_truth.read_records(tiny_records, "val"))
-    expected = face_crops.resize_crops(face_crops.cut_faces(image, true.boxes, 0.3), 32)
+    expected = face_crops.cut_faces(image, true.boxes, 0.3, 32)
     assert np.array_equal(faces.crops[: len(expected)], expected)
     assert faces.names[0] == f"{true.name}#1"
 

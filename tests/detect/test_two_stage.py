@@ -30,10 +30,10 @@ class Colours:
     name, label_map, size, margin = "colours", LABELS, 8, 0.25
 
     def __init__(self) -> None:
-        self.calls: list[list[tuple[int, ...]]] = []
+        self.calls: list[list[np.ndarray]] = []
 
     def classify(self, crops: list[np.ndarray]) -> np.ndarray:
-        self.calls.append([crop.shape for crop in crops])
+        self.calls.append(list(crops))
         result = np.full((len(crops), 3), 0.1, np.float32)
         for row, crop in zip(result, crops, strict=True):
             row[crop[crop.shape[0] // 2, crop.shape[1] // 2].argmax()] = 0.8
@@ -57,7 +57,9 @@ def test_a_face_scores_its_score_times_the_probability_of_each_class(picture: np
     assert found["class_name"].tolist()[:2] == ["red", "blue"]
     assert found.xyxy[:2].tolist() == [RED, BLUE]
     assert sorted(found.class_id[(found.xyxy == BLUE).all(axis=1)]) == [1, 2, 3]
-    assert colours.calls == [[(30, 30, 3)] * 2]  # cut with the classifier's margin
+    [[blue, red]] = colours.calls
+    assert blue.shape == red.shape == (8, 8, 3)
+    assert blue.mean() == pytest.approx(255 / 3 * (20 / 30) ** 2, rel=0.05)  # cut with the classifier's margin
     assert (detector.name, detector.label_map) == ("known places + colours", LABELS)
 
 

@@ -1,6 +1,6 @@
-// Scale a picture as the Python code does. Pure functions, which Node runs in the tests. All take
-// (rgba, width, height, toWidth, toHeight): the picture's bytes, four a pixel, its size and the new one; all return the
-// new picture in RGB, of shape (toHeight, toWidth, 3), 0 to 255.
+// Scale a picture as the Python code does. Pure functions, which Node runs in the tests. Where nothing else is said, they
+// take (rgba, width, height, toWidth, toHeight): the picture's bytes, four a pixel, its size and the new one. All return
+// the new picture in RGB, of shape (toHeight, toWidth, 3), 0 to 255.
 
 /** OpenCV's INTER_LINEAR for bytes. It computes with whole numbers, weights in 1/2048, and cuts off what is below. */
 export function bilinear(rgba, width, height, toWidth, toHeight) {
@@ -39,6 +39,21 @@ export function area(rgba, width, height, toWidth, toHeight) {
     });
   const means = resample(rgba, width, height, weigh(width, toWidth), weigh(height, toHeight));
   return new Uint8Array(means.map((mean) => mean + 0.5)); // bytes are cut off
+}
+
+/**
+ * OpenCV's warpAffine with INTER_LINEAR: a part of a picture, enlarged to `size` by `size` pixels. The picture is `width`
+ * pixels wide and high; the part begins at (left, top) and has the side `side`. OpenCV rounds places to 1/1024 of a pixel,
+ * across in two steps, and then to 1/32.
+ */
+export function enlarge(rgba, width, left, top, side, size) {
+  const step = side / size;
+  const [x, y] = [left + (step - 1) / 2, top + (step - 1) / 2];
+  const weigh = (fine) => weights(size, (i) => between(Math.floor((fine(i) + 16) / 32) / 32, width));
+  const across = weigh((i) => Math.round(1024 * x) + Math.round(1024 * step * i));
+  const down = weigh((i) => Math.round(1024 * (step * i + y)));
+  const values = resample(rgba, width, width, across, down);
+  return new Uint8Array(values.map((value) => value + 0.5)); // bytes are cut off
 }
 
 /** TensorFlow's `tf.compat.v1.image.resize`: bilinear, without half-pixel centres, not rounded. */

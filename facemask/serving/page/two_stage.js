@@ -1,7 +1,7 @@
 // Faces first, then a class for each: the same as facemask does in Python around YuNet and a classifier
 // (facemask/detect/faces/, facemask/detect/two_stage.py, facemask/classifier/face_crops.py).
 // The networks are passed in, so that Node runs this in the tests.
-import { area, bilinear } from "./resampling.js";
+import { area, bilinear, enlarge } from "./resampling.js";
 import { suppress } from "./suppression.js";
 
 const BATCH = 32; // the most faces that the classifier gets at a time: more need more memory
@@ -115,14 +115,25 @@ const clipped = (box, width, height) => box.map((value, i) => Math.min(Math.max(
 
 /** The square around a box with a margin, `size` pixels wide, RGB bytes. The picture's edges are repeated around it. */
 function cutFace(pixels, width, height, [xmin, ymin, xmax, ymax], margin, size) {
-  const side = Math.max(1, roundEven(Math.max(xmax - xmin, ymax - ymin) * (1 + 2 * margin)));
-  const [left, top] = [roundEven((xmin + xmax - side) / 2), roundEven((ymin + ymax - side) / 2)];
-  const crop = new Uint32Array(side * side);
+  const side = Math.max(1, Math.max(xmax - xmin, ymax - ymin) * (1 + 2 * margin));
+  const [left, top] = [(xmin + xmax - side) / 2, (ymin + ymax - side) / 2];
+  if (side >= size) {
+    const whole = roundEven(side);
+    return area(square(pixels, width, height, roundEven(left), roundEven(top), whole), whole, whole, size, size);
+  }
+  // A pixel more on each side: the new pixels at the edges lie between two old ones.
+  const [x, y, whole] = [Math.floor(left) - 1, Math.floor(top) - 1, Math.ceil(side) + 3];
+  return enlarge(square(pixels, width, height, x, y, whole), whole, left - x, top - y, side, size);
+}
+
+/** A square of a picture, four bytes a pixel. */
+function square(pixels, width, height, left, top, side) {
+  const found = new Uint32Array(side * side);
   for (let y = 0; y < side; y++) {
     const row = Math.min(Math.max(top + y, 0), height - 1) * width;
-    for (let x = 0; x < side; x++) crop[y * side + x] = pixels[row + Math.min(Math.max(left + x, 0), width - 1)];
+    for (let x = 0; x < side; x++) found[y * side + x] = pixels[row + Math.min(Math.max(left + x, 0), width - 1)];
   }
-  return (side > size ? area : bilinear)(new Uint8Array(crop.buffer), side, side, size, size);
+  return new Uint8Array(found.buffer);
 }
 
 /** Python's `round`: a half goes to the even neighbour. */
