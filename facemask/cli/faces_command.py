@@ -24,7 +24,7 @@ def main(
     weights: Annotated[
         Path | None, typer.Option(help="YuNet's network (.onnx) to start from. Default: the published one.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Total number of steps; the learning rate falls to 0 there.", min=1)] = 400,
+    steps: Annotated[int, typer.Option(help="Number of steps; the learning rate falls to 0 there.", min=1)] = 1200,
     batch: Annotated[int, typer.Option(help="Views of pictures in a step.", min=1)] = 8,
     side: Annotated[int, typer.Option(help="Side of a view in pixels, a multiple of 32.", min=64)] = 512,
     smallest: Annotated[
