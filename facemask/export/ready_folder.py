@@ -47,8 +47,9 @@ DETECTOR_KERNEL, CLASSIFIER_KERNEL = 150_000, 10_000
 """Kernels with so many values are in 8 bits: the eight largest of the SSD, since 8 bits in all would move boxes, and
 all of a classifier but the depthwise ones, whose 8 bits lost 0.2 points of mAP@0.5 (`benchmarks.shipped_weights`)."""
 
-SURE_FACE, SAME_BOX = 0.25, 0.9
-"""Faces that score so much must be found in half precision too, with a box of this IoU."""
+SURE_FACE, SAME_FACE, SAME_BOXES = 0.25, 0.5, 0.99
+"""Faces that score so much must be found in half precision too: each with a box of IoU `SAME_FACE`, and of `SAME_BOXES`
+on average. Of two boxes of a face with almost the same score, either may remain."""
 
 SAME_PROBABILITY = 0.02
 """Largest mean difference that 8 bits may make to a classifier's probabilities for parts of the pictures, most of which
@@ -294,12 +295,14 @@ def _write_faces(source: Path, target: Path, pictures: Sequence[np.ndarray]) -> 
     halve_weights(proto)
     target.write_bytes(proto.SerializeToString())
     whole, halved = load_yunet([source], 640), load_yunet([target], 640)
+    ious = [np.ones(1)]
     for picture in pictures:
         [wanted], [found] = whole.find([picture]), halved.find([picture])
         sure = wanted.xyxy[np.asarray(wanted.confidence) >= SURE_FACE]
-        overlaps = sv.box_iou_batch(sure, found.xyxy) if len(sure) and len(found) else np.zeros((len(sure), 1))
-        if len(sure) and overlaps.max(axis=1).min() < SAME_BOX:
-            raise UserError(f"{source}: half precision loses a face, so nothing is kept.")
+        ious.append(sv.box_iou_batch(sure, found.xyxy).max(axis=1, initial=0))
+    overlaps = np.concatenate(ious)
+    if overlaps.min() < SAME_FACE or overlaps.mean() < SAME_BOXES:
+        raise UserError(f"{source}: half precision loses a face or moves the boxes, so nothing is kept.")
 
 
 def _copy_yunet(source: Path, target: Path) -> None:

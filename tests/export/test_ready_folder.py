@@ -239,3 +239,29 @@ def test_a_threshold_counts_one_box_for_each_face_and_needs_faces() -> None:
     assert chosen.keys() == {"with_mask"}
     # Of all boxes also 0.1 is one of a mask; of one box for each face it is not.
     assert 0 < chosen["with_mask"] <= 0.4
+
+
+@pytest.mark.parametrize(("moved", "refused"), [(0, False), (0.1, False), (8, True), (None, True)])
+def test_half_precision_must_find_the_same_faces(
+    moved: float | None, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed (group onnx)")
+    monkeypatch.setattr(onnx, "load", lambda path: onnx.ModelProto())
+    faces, source, target = np.array([[10.0, 10, 50, 60], [80, 20, 120, 70]]), tmp_path / "whole", tmp_path / "halved"
+
+    class Finder:
+        def __init__(self, path: Path) -> None:
+            self.boxes = (
+                faces if path == source else faces[:1] if moved is None else faces + np.array([moved, 0, moved, 0])
+            )
+
+        def find(self, pictures: list[np.ndarray]) -> list[sv.Detections]:
+            return [sv.Detections(xyxy=self.boxes, confidence=np.ones(len(self.boxes)))]
+
+    monkeypatch.setattr(ready_folder, "load_yunet", lambda files, size: Finder(files[0]))
+    if refused:
+        with pytest.raises(UserError, match="whole"):
+            ready_folder._write_faces(source, target, [PICTURE])
+    else:
+        ready_folder._write_faces(source, target, [PICTURE])
+        assert target.is_file()
