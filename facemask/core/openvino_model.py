@@ -1,6 +1,7 @@
 """Convert a SavedModel to OpenVINO's format, and compile the result for the processor."""
 
 import contextlib
+import io
 import logging
 import math
 import re
@@ -60,11 +61,12 @@ def write_small_weights(source: Path, folder: Path, least: int) -> None:
 
     nncf.set_log_level(logging.ERROR)
     kept = [operation.get_friendly_name() for operation in network.get_ordered_ops() if _kernel_size(operation) < least]
-    network = nncf.compress_weights(
-        network,
-        mode=nncf.CompressWeightsMode.INT8_SYM,
-        ignored_scope=nncf.IgnoredScope(names=kept, types=["Gather"], validate=False),
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # nncf draws bars, of a second each
+        network = nncf.compress_weights(
+            network,
+            mode=nncf.CompressWeightsMode.INT8_SYM,
+            ignored_scope=nncf.IgnoredScope(names=kept, types=["Gather"], validate=False),
+        )
     for note in ("conversion_parameters", "nncf"):
         if note in network.rt_info:
             del network.rt_info[note]
