@@ -42,7 +42,7 @@ def main(
     from facemask.media import recordings, video_inference
 
     console = Console(highlight=False)
-    chosen = detector_choice.choose_detector(which.choice())
+    chosen = detector_choice.choose_detector(which.choice(moving=True))
     detector = chosen.open(chosen.at_once).without_slices()  # the parts are to be comparable, on a fast machine too
     thresholds = [0.5] * len(chosen.label_map)
     with tempfile.TemporaryDirectory() as scratch:

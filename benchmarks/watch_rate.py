@@ -81,7 +81,7 @@ def main(
     """Measure, and print one table with a row for each number of cameras."""
     from facemask.detect import detector_choice
 
-    chosen = detector_choice.choose_detector(which.choice())
+    chosen = detector_choice.choose_detector(which.choice(moving=True))
     detector = chosen.open(chosen.at_once).without_slices()
     table = Table("cameras", "frames/s of each", "frames/s together", "processor ms a frame", "cores busy")
     for column in table.columns:

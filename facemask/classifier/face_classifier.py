@@ -35,7 +35,7 @@ class Classifier(Protocol):
 
     @property
     def size(self) -> int:
-        """Side in pixels to which it resizes a crop."""
+        """Side in pixels of its crops, for `face_crops.cut_faces`."""
         ...
 
     @property
@@ -47,7 +47,8 @@ class Classifier(Protocol):
         """Classify faces, all those of a picture at once.
 
         Args:
-            crops: From `face_crops.cut_faces`: uint8 arrays of shape (h, w, 3), RGB, each of any size.
+            crops: From `face_crops.cut_faces`; or uint8 arrays of shape (h, w, 3), RGB, each of any size, which it
+                resizes.
 
         Returns:
             (n, K) float32 probabilities of the classes; each row adds up to at most 1 (`ExportedClassifier.outputs`).

@@ -53,7 +53,7 @@ def _enlarge(image: np.ndarray, left: float, top: float, side: float, size: int)
 
 
 def _cut(image: np.ndarray, left: float, top: float, side: float) -> np.ndarray:
-    """A square of a picture in whole pixels, with memory of its own."""
+    """A square of a picture in whole pixels."""
     import cv2
 
     height, width = image.shape[:2]

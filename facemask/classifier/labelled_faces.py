@@ -115,10 +115,6 @@ def faces_from_records(
     by_split = {}
     found: list[tuple[np.ndarray, int, str]] = []
 
-    def cut(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        # Resized picture by picture: at full size, the faces of a data set can fill the memory.
-        return face_crops.cut_faces(image, boxes, margin, size)
-
     for split in SPLITS:
         faces: list[tuple[np.ndarray, int, str]] = []
         for image, true in ground_truth.read_records(annotations, split):
@@ -126,13 +122,14 @@ def faces_from_records(
             left_out[f"smaller than {min_face:g} px in {split}"] += int((small & ~true.difficult).sum())
             left_out[f"marked difficult in {split}"] += int(true.difficult.sum())
             taken = np.flatnonzero(~small & ~true.difficult)
-            for crop, box in zip(cut(image, true.boxes[taken]), taken, strict=True):
+            crops = face_crops.cut_faces(image, true.boxes[taken], margin, size)
+            for crop, box in zip(crops, taken, strict=True):
                 faces.append((crop, int(true.class_ids[box]) - 1, f"{true.name}#{box + 1}"))
             if find is not None and split == "train":
                 boxes = find(image)
                 boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= min_face]
                 labels = label_found_boxes(boxes, true, len(label_map))
-                crops = cut(image, boxes[labels >= 0])
+                crops = face_crops.cut_faces(image, boxes[labels >= 0], margin, size)
                 found += [(crop, int(label), true.name) for crop, label in zip(crops, labels[labels >= 0], strict=True)]
         by_split[split] = _stack(faces, size)
     reasons = {what: count for what, count in left_out.items() if count}

@@ -32,7 +32,7 @@ def main(
         str,
         typer.Option(
             help="Variables of make faces: two_stage and fused then train a face detector in each fold too, such as "
-            '"STEPS=400". Empty: the published one.'
+            '"MIRROR=0". Empty: the published one.'
         ),
     ] = "",
     eval_options: Annotated[str, typer.Option(help='Variables of make eval: "FACES=yunet RUNTIME=openvino".')] = "",

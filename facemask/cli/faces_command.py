@@ -43,7 +43,7 @@ def main(
     mirror: Annotated[
         float,
         typer.Option(
-            help="Share of mirrored views. With 0, boxes that all lie a little too far to one side are learned so.",
+            help="Share of mirrored views. With 0, the network learns it if all labels lie a little to one side.",
             min=0,
             max=1,
         ),

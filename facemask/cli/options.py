@@ -156,7 +156,7 @@ class DetectorOptions:
         str,
         typer.Option(
             help="Name of the exported run, or ready, ready-fast or ready-ssd (which come with facemask). Empty: "
-            f"{RUN}, or where no model was exported ready, and {FAST} for cameras and videos."
+            f"{RUN}; where no model was exported, {FAST} for cameras and videos, else ready."
         ),
     ] = ""
     detector: Annotated[
@@ -203,8 +203,8 @@ class DetectorOptions:
         """The same values as a `DetectorChoice`.
 
         Args:
-            moving: It is for a camera or a video. Where neither named nor exported a run, that takes the fast form of
-                the shipped detector.
+            moving: It is for a camera or a video. Where nobody named a run and none was exported, it takes the fast
+                form of the shipped detector.
         """
         from facemask.detect.detector_choice import DetectorChoice
         from facemask.detect.face_sizes import parse_sizes

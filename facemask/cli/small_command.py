@@ -11,7 +11,7 @@ from facemask.cli import options
 def main(
     run: Annotated[
         str, typer.Option(help="The detector that comes with facemask, and searches at one size: ready-fast.")
-    ] = "ready-fast",
+    ] = options.FAST,
     classifier: Annotated[
         str, typer.Option(help="Name of your own exported classifier, instead of that of the detector.")
     ] = "",

@@ -61,7 +61,7 @@ def write_small_weights(source: Path, folder: Path, least: int) -> None:
 
     nncf.set_log_level(logging.ERROR)
     kept = [operation.get_friendly_name() for operation in network.get_ordered_ops() if _kernel_size(operation) < least]
-    with contextlib.redirect_stdout(io.StringIO()):  # nncf draws bars, of a second each
+    with contextlib.redirect_stdout(io.StringIO()):  # nncf prints progress bars
         network = nncf.compress_weights(
             network,
             mode=nncf.CompressWeightsMode.INT8_SYM,

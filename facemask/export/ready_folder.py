@@ -295,13 +295,13 @@ def _write_faces(source: Path, target: Path, pictures: Sequence[np.ndarray]) -> 
     halve_weights(proto)
     target.write_bytes(proto.SerializeToString())
     whole, halved = load_yunet([source], 640), load_yunet([target], 640)
-    ious = [np.ones(1)]
+    ious = []
     for picture in pictures:
         [wanted], [found] = whole.find([picture]), halved.find([picture])
         sure = wanted.xyxy[np.asarray(wanted.confidence) >= SURE_FACE]
         ious.append(sv.box_iou_batch(sure, found.xyxy).max(axis=1, initial=0))
-    overlaps = np.concatenate(ious)
-    if overlaps.min() < SAME_FACE or overlaps.mean() < SAME_BOXES:
+    overlaps = np.concatenate([*ious, np.ones(0)])
+    if overlaps.size and (overlaps.min() < SAME_FACE or overlaps.mean() < SAME_BOXES):
         raise UserError(f"{source}: half precision loses a face or moves the boxes, so nothing is kept.")
 
 

@@ -230,7 +230,7 @@ def _classifier_network(source: Source, pictures: Pictures) -> _Network:
     crops: list[np.ndarray] = []
     for image in pictures.calibration():
         [found] = faces.find([image])
-        crops += cut_faces(image, found.xyxy, model.margin, model.size)
+        crops.extend(cut_faces(image, found.xyxy, model.margin, model.size))
     if not crops:
         raise UserError(f"{pictures.name}: no face in its pictures to calibrate on. Give others: IMAGES=<folder>.")
     inputs = crops[:: -(-len(crops) // CROPS)]

@@ -64,8 +64,7 @@ def random_view(
     # OpenCV counts from the centre of the first pixel, boxes from its corner.
     centre_x, centre_y = (scale_x - 1) / 2, (scale_y - 1) / 2
     matrix = np.array([[scale_x, 0, centre_x - corner[0]], [0, scale_y, centre_y - corner[1]]])
-    how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
-    view = cv2.warpAffine(image, matrix, (side, side), flags=how).astype(np.float32)
+    view = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR).astype(np.float32)
     placed = boxes * (scale_x, scale_y, scale_x, scale_y) - np.tile(corner, 2)
     if random.random() < mirror:
         view = view[:, ::-1]

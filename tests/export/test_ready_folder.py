@@ -241,19 +241,23 @@ def test_a_threshold_counts_one_box_for_each_face_and_needs_faces() -> None:
     assert 0 < chosen["with_mask"] <= 0.4
 
 
-@pytest.mark.parametrize(("moved", "refused"), [(0, False), (0.1, False), (8, True), (None, True)])
+@pytest.mark.parametrize(
+    ("moved", "count", "refused"),
+    [(0, 200, False), (0.1, 200, False), (1, 200, True), (7, 1, False), (40, 1, True), (0, 0, False)],
+)
 def test_half_precision_must_find_the_same_faces(
-    moved: float | None, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moved: float, count: int, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of 200 faces of 40 pixels, `count` are found so many pixels further to the right."""
     onnx = pytest.importorskip("onnx", reason="onnx is not installed (group onnx)")
     monkeypatch.setattr(onnx, "load", lambda path: onnx.ModelProto())
-    faces, source, target = np.array([[10.0, 10, 50, 60], [80, 20, 120, 70]]), tmp_path / "whole", tmp_path / "halved"
+    whole, halved = tmp_path / "whole", tmp_path / "halved"
+    faces = np.array([[100.0 * i, 10, 100 * i + 40, 60] for i in range(200)])
+    found = faces + np.where(np.arange(200)[:, None] < count, [moved, 0, moved, 0], 0)
 
     class Finder:
         def __init__(self, path: Path) -> None:
-            self.boxes = (
-                faces if path == source else faces[:1] if moved is None else faces + np.array([moved, 0, moved, 0])
-            )
+            self.boxes = faces if path == whole else found
 
         def find(self, pictures: list[np.ndarray]) -> list[sv.Detections]:
             return [sv.Detections(xyxy=self.boxes, confidence=np.ones(len(self.boxes)))]
@@ -261,7 +265,7 @@ def test_half_precision_must_find_the_same_faces(
     monkeypatch.setattr(ready_folder, "load_yunet", lambda files, size: Finder(files[0]))
     if refused:
         with pytest.raises(UserError, match="whole"):
-            ready_folder._write_faces(source, target, [PICTURE])
+            ready_folder._write_faces(whole, halved, [PICTURE])
     else:
-        ready_folder._write_faces(source, target, [PICTURE])
-        assert target.is_file()
+        ready_folder._write_faces(whole, halved, [PICTURE])
+        assert halved.is_file()
