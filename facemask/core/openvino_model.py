@@ -5,6 +5,7 @@ import io
 import logging
 import math
 import re
+import tempfile
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -55,11 +56,14 @@ def write_small_weights(source: Path, folder: Path, least: int) -> None:
         folder: The folder to write into.
         least: The number of values from which a kernel is in 8 bits.
     """
-    network = read_network(source)
     import nncf
     import openvino as ov
 
     nncf.set_log_level(logging.ERROR)
+    # The kernels of a network with weights in 8 bits stay in float32 if they are not in float16 before.
+    with tempfile.TemporaryDirectory() as scratch:
+        ov.save_model(read_network(source), Path(scratch) / FILE, compress_to_fp16=True)
+        network = ov.Core().read_model(Path(scratch) / FILE, config={"ENABLE_MMAP": False})
     kept = [operation.get_friendly_name() for operation in network.get_ordered_ops() if _kernel_size(operation) < least]
     with contextlib.redirect_stdout(io.StringIO()):  # nncf prints progress bars
         network = nncf.compress_weights(
