@@ -47,6 +47,10 @@ DETECTOR_KERNEL, CLASSIFIER_KERNEL = 150_000, 10_000
 """Kernels with so many values are in 8 bits: the eight largest of the SSD, since 8 bits in all would move boxes, and
 all of a classifier but the depthwise ones, whose 8 bits lost 0.2 points of mAP@0.5 (`benchmarks.shipped_weights`)."""
 
+SAME_SCORE = 0.02
+"""Largest difference that smaller weights may make to a score of the SSD. On the fold of docs/results.md, mAP@0.5 and
+AP@[.5:.95] are 0.5795 and 0.3256 in float32, and 0.5795 and 0.3249 with differences of up to 0.018."""
+
 SURE_FACE, SAME_FACE, SAME_BOXES = 0.25, 0.5, 0.99
 """Faces that score so much must be found in half precision too: each with a box of IoU `SAME_FACE`, and of `SAME_BOXES`
 on average. Of two boxes of a face with almost the same score, either may remain."""
@@ -268,7 +272,8 @@ def _write_detector(model: ExportedModel, target: Path, pictures: Sequence[np.nd
     dataclasses.replace(model, folder=target, thresholds={}).write({})
     found = runtimes.load_model(target, "openvino", "fp32").detect_all(pictures)
     difference = parity.compare_detections(reference, found)
-    if not difference.good:
+    worst = max(difference.scores, difference.best_scores)
+    if difference.unmatched or difference.pixels > parity.PIXELS or worst > SAME_SCORE:
         raise UserError(f"{model.openvino}: smaller weights change its boxes ({difference}), so nothing is kept.")
 
 
