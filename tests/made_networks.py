@@ -11,9 +11,9 @@ from facemask.core.label_map import LabelMap
 CLASSES = LabelMap(("with_mask", "without_mask", "mask_weared_incorrect"))
 
 
-def write_detector(folder: Path, run: str = "default") -> Path:
-    """It finds a face of each class, in other places, that score the brightness of the picture, a half and a quarter of
-    it."""
+def write_detector(folder: Path, run: str = "default", best: float = 1) -> Path:
+    """It finds a face of each class, in other places, that score the brightness of the picture times `best`, a half and
+    a quarter of it."""
     import openvino as ov
     from openvino import opset13 as ops
 
@@ -25,7 +25,7 @@ def write_detector(folder: Path, run: str = "default") -> Path:
     boxes = np.array([[0.1, 0.1, 0.4, 0.3], [0.5, 0.5, 0.9, 0.7], [0.1, 0.6, 0.3, 0.8]], np.float32)
     outputs = {
         "detection_boxes": ops.constant(boxes[np.newaxis]),
-        "detection_scores": ops.multiply(brightness, ops.constant(np.array([[1, 0.5, 0.25]], np.float32))),
+        "detection_scores": ops.multiply(brightness, ops.constant(best * np.array([[1, 0.5, 0.25]], np.float32))),
         "detection_classes": ops.constant(np.array([[1, 2, 3]], np.float32)),
         "num_detections": ops.constant(np.array([3], np.float32)),
     }

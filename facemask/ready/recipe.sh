@@ -18,7 +18,7 @@ make train RUN=fold0-320 ANNOTATIONS=annotations/repeated/folds/0 MODEL=ssd_mobi
 make train RUN=fold0 ANNOTATIONS=annotations/repeated/folds/0 MODEL=ssd_mobilenet_v2_fpnlite_640x640 SIZE=448 \
     CHECKPOINT=workspace/models/fold0-320 OPTIMIZER=adam LEARNING_RATE=0.0005 WARMUP_STEPS=60 AUGMENT=strong BATCH=8 \
     STEPS=1300 EVAL_EVERY=0 PRECISION=fp32 FREEZE=early AVERAGE=0.998 SEED=1
-make export RUN=fold0
+make export RUN=fold0 ANNOTATIONS=annotations/repeated/folds/0
 make eval RUN=fold0 REPORT=fold0-ssd ANNOTATIONS=annotations/folds/0 PRECISION=fp32 THRESHOLD=best
 
 # The weights: fold0 goes on with all photographs; classifiers and face detector learn all their faces.

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import supervision as sv
 from made_networks import CLASSES, write_classifier, write_detector
 from PIL import Image
 
+from facemask.core import openvino_model
 from facemask.core.errors import UserError
 from facemask.core.files import sha256
 from facemask.data.labelled_picture import GroundTruth
@@ -269,3 +271,27 @@ def test_half_precision_must_find_the_same_faces(
     else:
         ready_folder._write_faces(whole, halved, [PICTURE])
         assert halved.is_file()
+
+
+@pytest.mark.parametrize(("best", "refused"), [(1.03, False), (1.05, True)])
+def test_smaller_weights_may_move_a_score_by_a_fiftieth(
+    yunet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: float, refused: bool
+) -> None:
+    """The picture's brightness is a half, so that the best score moves by 0.015 and by 0.025."""
+    folder = write_folder(yunet, tmp_path)
+    before = (folder / shipped_detector.NAME).read_bytes()
+    smaller = write_detector(tmp_path / "smaller", best=best) / "openvino"
+
+    def write_other_weights(_source: Path, target: Path, _smallest: int) -> None:
+        shutil.copytree(smaller, target, dirs_exist_ok=True)
+
+    monkeypatch.setattr(openvino_model, "write_small_weights", write_other_weights)
+    alone = {"ready-ssd": save_crossval(tmp_path / "alone", "ssd")}
+    part = ready_folder.Sources(tmp_path / "exported" / "ready", [], None, None, alone, [], [1, 2**127], {})
+    if refused:
+        with pytest.raises(UserError, match=r"smaller weights change its boxes .* nothing is kept"):
+            ready_folder.write_ready(part, folder, [PICTURE], {"commit": "d", "made": "later"})
+        assert (folder / shipped_detector.NAME).read_bytes() == before
+    else:
+        ready_folder.write_ready(part, folder, [PICTURE], {"commit": "d", "made": "later"})
+        assert json.loads((folder / shipped_detector.NAME).read_text())["made"]["made"] == "later"
