@@ -13,7 +13,7 @@ from facemask.classifier import classifier_metrics
 from facemask.classifier.backends import classifier_openvino, classifier_tensorflow
 from facemask.classifier.classifier_metrics import ClassifierMetrics
 from facemask.classifier.classifier_network import build_network
-from facemask.classifier.classifier_training import Settings
+from facemask.classifier.classifier_training import NAME, Settings
 from facemask.classifier.exported_classifier import ExportedClassifier
 from facemask.classifier.face_classifier import BATCH
 from facemask.classifier.labelled_faces import FaceSet
@@ -21,6 +21,7 @@ from facemask.core import openvino_model
 from facemask.core.errors import UserError
 from facemask.core.files import replacing_folder
 from facemask.core.keras_saving import saving_without_layer_functions
+from facemask.core.run_names import refuse_another_kind
 
 FORMATS = ("saved_model", "openvino")
 
@@ -65,12 +66,6 @@ def wants_openvino(formats: str) -> bool:
     return "openvino" in wanted
 
 
-def refuse_a_detector(target: Path) -> None:
-    """Raise a UserError if the export would overwrite an exported detector."""
-    if (target / "model.json").exists():
-        raise UserError(f"{target}: an exported detector is there. Give the classifier another name: RUN=<name>.")
-
-
 def export_classifier(
     run: Path,
     settings: Settings,
@@ -97,7 +92,7 @@ def export_classifier(
     Raises:
         UserError: The run has no best epoch yet, or the two formats give different probabilities.
     """
-    refuse_a_detector(target)
+    refuse_another_kind(target, NAME, "the classifier another name: RUN=")
     with replacing_folder(target) as beside:
         _write_saved_model(run, settings, faces, beside / "saved_model")
         described = ExportedClassifier(

@@ -29,6 +29,7 @@ from facemask.core import signals
 from facemask.core.errors import UserError
 from facemask.core.files import write_json
 from facemask.core.progress import Progress
+from facemask.core.run_names import refuse_another_kind
 from facemask.core.run_settings import changed_settings, refuse_to_continue
 from facemask.tfod import training_runs
 from facemask.tfod.averaged_weights import AveragedWeights
@@ -165,12 +166,9 @@ def prepare_classifier_run(
         UserError: The folder holds something else than a classifier's run, or a run with other settings or faces.
     """
     path = folder / NAME
-    if (folder / training_runs.NAME).exists():
-        raise UserError(f"{folder}: a detector's run is there. Give the classifier another name: RUN=<name>.")
+    refuse_another_kind(folder, NAME, "the classifier another name: RUN=")
     this = {"settings": dataclasses.asdict(settings), "classes": list(faces.label_map.names), "faces": faces.digest}
     if fresh and folder.exists():
-        if not path.is_file():
-            raise UserError(f"{folder}: not a classifier's run (no {NAME} in it), so FRESH=1 does not remove it.")
         shutil.rmtree(folder)
     elif path.is_file():
         told = _differences(_read(path), this)

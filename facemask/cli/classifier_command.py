@@ -137,17 +137,19 @@ def main(
     )
     from facemask.core import charts
     from facemask.core.errors import UserError
-    from facemask.core.files import write_bytes
+    from facemask.core.files import holding_lock, write_bytes
     from facemask.core.label_map import read_classes
     from facemask.core.provenance import made_by
-    from facemask.core.run_names import run_folder
+    from facemask.core.run_names import refuse_another_kind, run_folder
     from facemask.data.splits import Proportions
+    from facemask.evaluation import seen_pictures
+    from facemask.ready import shipped_detector
 
     if dataset is not None and (found or faces_model):
         raise UserError("FOUND= and FACES_MODEL= need whole pictures, and DATASET= has faces alone. Leave them out.")
     folder = run_folder(models, run)
     with_openvino = classifier_export.wants_openvino(formats)
-    classifier_export.refuse_a_detector(exported / run)
+    refuse_another_kind(exported / run, classifier_training.NAME, "the classifier another name: RUN=")
     file = classifier_network.find_weights(weights, backbone.value, size)
     share = 0.0 if dataset else FOUND if found is None else found
     finder = _load_yunet(faces_model) if share else None
@@ -159,6 +161,9 @@ def main(
     else:
         faces = labelled_faces.faces_from_folder(dataset, read_classes(classes), Proportions.parse(split), size)
     print(faces, flush=True)
+    if weights == "ready" and dataset is None:
+        learned = shipped_detector.open_shipped().training_pictures
+        seen_pictures.warn_of_start(f"WEIGHTS={weights}", annotations, learned)
     settings = classifier_training.Settings(
         backbone=backbone.value,
         weights=weights,
@@ -176,20 +181,23 @@ def main(
         precision="bf16" if classifier_network.choose_bf16(precision.value, backbone.value) else "fp32",
         seed=seed,
     )
-    made = made_by("classifier", **given)
-    classifier_training.prepare_classifier_run(folder, settings, faces, made, fresh=fresh)
-    outcome = classifier_training.train_classifier(folder, settings, faces, file)
-    panels = classifier_curves.history_panels(outcome.history, outcome.best)
-    write_bytes(reports / run / "curves.png", charts.panels_png(panels))
-    if outcome.signal is not None:
-        print(f"{folder}: stopped; the same command continues")
-        sys.exit(outcome.exit_code)
-    if outcome.best is not None:
-        how = "the last" if outcome.best.val_loss is None else "the best on val"
-        print(f"exporting epoch {outcome.best.epoch}, {how}", flush=True)
-    result = classifier_export.export_classifier(
-        folder, settings, margin, faces, exported / run, made, openvino=with_openvino, alignments=alignments
-    )
+    with holding_lock(
+        folder.with_name(f".{folder.name}.lock"), f"{folder}: another `make classifier` uses it. Wait until that ends."
+    ):
+        made = made_by("classifier", **given)
+        classifier_training.prepare_classifier_run(folder, settings, faces, made, fresh=fresh)
+        outcome = classifier_training.train_classifier(folder, settings, faces, file)
+        panels = classifier_curves.history_panels(outcome.history, outcome.best)
+        write_bytes(reports / run / "curves.png", charts.panels_png(panels))
+        if outcome.signal is not None:
+            print(f"{folder}: stopped; the same command continues")
+            sys.exit(outcome.exit_code)
+        if outcome.best is not None:
+            how = "the last" if outcome.best.val_loss is None else "the best on val"
+            print(f"exporting epoch {outcome.best.epoch}, {how}", flush=True)
+        result = classifier_export.export_classifier(
+            folder, settings, margin, faces, exported / run, made, openvino=with_openvino, alignments=alignments
+        )
     for part, figures in result.metrics.items():
         print(f"\n{part}\n{figures}")
         picture = charts.confusion_png(np.array(figures.confusion), faces.label_map.names, f"{run} on {part}")

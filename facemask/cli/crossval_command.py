@@ -54,7 +54,12 @@ def main(
         ),
     ] = "0.5",
     draws: options.Draws = options.DRAWS,
-    seed: options.Seed = options.SEED,
+    seed: Annotated[
+        int,
+        typer.Option(
+            help='Seed of the intervals. That of a training is one of its options: TRAIN_OPTIONS="SEED=1".', min=0
+        ),
+    ] = options.SEED,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove the runs of the folds and start over.")] = False,
     annotations: options.Annotations = options.ANNOTATIONS,
     crossval: Annotated[Path, typer.Option(help="Folder of the cross-validations and their folds' runs.")] = Path(
@@ -117,4 +122,4 @@ def _parse_options(step: str, text: str) -> Mapping[str, str]:
         command.make_context(step, make_variables.to_arguments(command, step, given))
     except typer.BadParameter as error:
         raise UserError(f"{where}: {error.message} See `make {step} HELP=1`.") from None
-    return {name.lower(): value for name, value in given.items()}
+    return {name.lower(): value for name, value in given.items() if value}  # an empty one means the default

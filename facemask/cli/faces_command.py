@@ -60,19 +60,25 @@ def main(
     given = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
     from facemask.core.files import holding_lock, sha256
     from facemask.core.provenance import made_by
-    from facemask.core.run_names import run_folder
+    from facemask.core.run_names import refuse_another_kind, run_folder
     from facemask.detect.faces import face_finder, yunet
+    from facemask.evaluation import seen_pictures
     from facemask.face_training import face_export, face_training, yunet_network
+    from facemask.ready import shipped_detector
 
     if side % 32:
         raise UserError(f"SIDE={side}: must be a multiple of 32, the largest cell of YuNet's grids.")
     if smallest > largest:
         raise UserError(f"SMALLEST={smallest}: must not be more than LARGEST={largest}.")
     folder, target = run_folder(models, run), run_folder(exported, run)
-    face_export.refuse_another_export(target)
+    refuse_another_kind(target, face_export.NAME, "the face detector another name: RUN=")
     [start] = face_finder.face_finder_files("yunet", weights)
     yunet_network.read_onnx(start)
     pictures = face_training.read_face_pictures(annotations)
+    shipped = shipped_detector.FOLDER / shipped_detector.FACES
+    if shipped.is_file() and sha256(shipped) == sha256(start):
+        learned = shipped_detector.open_shipped().training_pictures
+        seen_pictures.warn_of_start(f"WEIGHTS={start}", annotations, learned)
     settings = face_training.Settings(steps, batch, side, smallest, largest, learning_rate, freeze.value, mirror, seed)
     with holding_lock(
         folder.with_name(f".{folder.name}.lock"), f"{folder}: another `make faces` uses it. Wait until that ends."

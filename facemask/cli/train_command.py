@@ -49,7 +49,10 @@ def main(
     size: options.InputSize = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Learning rate. Default: the zoo's, for this batch size; 0.0002 with CHECKPOINT=ready."),
+        typer.Option(
+            help="Learning rate. Default: the optimizer's, for this batch size; 0.0002 with CHECKPOINT=ready and no "
+            "OPTIMIZER."
+        ),
     ] = None,
     optimizer: Annotated[
         str | None,
@@ -100,6 +103,8 @@ def main(
     from facemask.core.provenance import made_by
     from facemask.core.run_names import run_folder
     from facemask.data import manifest
+    from facemask.evaluation import seen_pictures
+    from facemask.ready import shipped_detector
     from facemask.tfod import detector_training, distributed, model_zoo, pipeline_config, ready_start, training_runs
 
     cluster = distributed.read_tf_config(os.environ)
@@ -109,7 +114,8 @@ def main(
         shipped = ready_start.read_ready_start()
         model, size, steps = model or shipped.model, size or shipped.size, steps or ready_start.STEPS
         if optimizer is None:
-            optimizer, learning_rate = ready_start.OPTIMIZER, learning_rate or ready_start.LEARNING_RATE
+            optimizer = ready_start.OPTIMIZER
+            learning_rate = ready_start.LEARNING_RATE if learning_rate is None else learning_rate
     model, steps, optimizer = model or options.MODEL, steps or 3000, optimizer or "momentum"
     zoo_model = model_zoo.find_model(model)
     if cluster:
@@ -141,6 +147,9 @@ def main(
         None if training_runs.run_goes_on(this, fresh=fresh) else model_zoo.resolve_checkpoint(checkpoint, zoo_model)
     )
     is_chief = cluster is None or cluster.is_chief
+    if is_chief and checkpoint == ready_start.CHECKPOINT:
+        learned = shipped_detector.open_shipped().training_pictures
+        seen_pictures.warn_of_start(f"CHECKPOINT={checkpoint}", annotations, learned)
     with training_runs.locked_run(folder) if is_chief else contextlib.nullcontext():
         if is_chief:
             made = made_by("train", **given)

@@ -22,3 +22,18 @@ def run_folder(parent: Path, name: str) -> Path:
     if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
         raise UserError(f"RUN={name}: a run's name is the name of one folder, such as default or masks-2.")
     return parent / name
+
+
+def refuse_another_kind(folder: Path, file: str, rename: str) -> None:
+    """Refuse to write a run, or an export, over one of another kind.
+
+    Args:
+        folder: Its folder.
+        file: The file by which the kind is known, such as classifier.json.
+        rename: What gets another name by which variable, for the message: "the classifier another name: RUN=".
+
+    Raises:
+        UserError: Something is in `folder`, but not this file.
+    """
+    if folder.exists() and not (folder / file).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder}: something else is there (no {file} in it). Give {rename}<name>.")

@@ -29,7 +29,6 @@ from facemask.core.files import holding_lock, write_bytes, write_json
 from facemask.core.label_map import LabelMap
 from facemask.data import ground_truth
 from facemask.data.fold_records import Folds
-from facemask.data.labelled_picture import GroundTruth
 from facemask.detect.faces import yunet
 from facemask.detect.score_thresholds import METRICS
 from facemask.evaluation import bootstrap, evaluate, evaluated_pictures
@@ -270,16 +269,16 @@ def read_fold_evaluations(folder: Path, folds: Folds, fold: int | None = None) -
 def pool_evaluations(
     evaluations: Sequence[SavedEvaluation], folds: Folds, fold: int | None = None
 ) -> MeasuredDetections:
-    """Join the held-out pictures of all folds, or of one, into one measurement, in the order of their names.
+    """Join the held-out pictures of all folds into one measurement, in the order of their names, numbered from 1.
 
-    The speed is that of the folds together: the median of their median latencies, and the highest 95th percentile.
+    One fold's pictures keep their order and numbers, because they are the test split of its records. The speed is that
+    of the folds together: the median of their median latencies, and the highest 95th percentile.
 
     Raises:
         UserError: A picture of the folds was not measured, or one was measured twice.
     """
     pairs = [pair for saved in evaluations for pair in zip(saved.truths, saved.detections, strict=True)]
-    pairs.sort(key=lambda pair: pair[0].name)
-    if [truth.name for truth, _ in pairs] != sorted(held_out_names(folds, fold)):
+    if sorted(truth.name for truth, _ in pairs) != sorted(held_out_names(folds, fold)):
         raise UserError(
             f"{folds.annotations}: the held-out pictures of the folds are not the pictures of folds.json, each once. "
             "Run `make folds` again, and cross-validate from the start: FRESH=1."
@@ -294,10 +293,10 @@ def pool_evaluations(
         images_per_second=images / sum(one["images"] / one["images_per_second"] for one in speeds),
         hardware="; ".join(sorted({one["hardware"] for one in speeds})),
     )
-    truths: tuple[GroundTruth, ...] = tuple(
-        dataclasses.replace(truth, image_id=number) for number, (truth, _) in enumerate(pairs, start=1)
-    )
-    return MeasuredDetections(truths, tuple(found for _, found in pairs), speed)
+    if fold is None:
+        pairs.sort(key=lambda pair: pair[0].name)
+        pairs = [(dataclasses.replace(truth, image_id=one), found) for one, (truth, found) in enumerate(pairs, start=1)]
+    return MeasuredDetections(tuple(truth for truth, _ in pairs), tuple(found for _, found in pairs), speed)
 
 
 def held_out_names(folds: Folds, fold: int | None = None) -> list[str]:

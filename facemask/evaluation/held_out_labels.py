@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import supervision as sv
 
 
+_MOST_SEEN = 0.1
+"""The share of an evaluation's pictures that the detector may have been trained on: a few look-alikes do no harm."""
+
+
 @dataclass(frozen=True)
 class HeldOutLabels:
     """The labels of now with the detections of an evaluation.
@@ -50,7 +54,8 @@ def read_held_out_evaluation(folder: Path) -> SavedEvaluation:
         folder: `workspace/reports/<RUN>`.
 
     Raises:
-        UserError: There is none, it has no detections, or it is of the train split.
+        UserError: There is none, it has no detections, it is of the train split, or the detector was trained on more
+            than `_MOST_SEEN` of its pictures.
     """
     if (folder / cross_validation.CLASSIFIER_REPORT).is_file() and not (folder / METRICS).is_file():
         raise UserError(
@@ -59,9 +64,11 @@ def read_held_out_evaluation(folder: Path) -> SavedEvaluation:
         )
     saved = evaluate.read_evaluation(folder)
     split = evaluated_pictures.source_from_json(saved.metrics["source"]).split
-    if split == "train":
+    seen = int(saved.metrics["model"].get("seen_in_training", 0))
+    if split == "train" or seen > _MOST_SEEN * len(saved.truths):
+        where = "the train split" if split == "train" else f"{seen} pictures that the detector was trained on"
         raise UserError(
-            f"{folder}: was measured on the train split. A model repeats the errors of the labels that it has "
+            f"{folder}: was measured on {where}. A model repeats the errors of the labels that it has "
             "learned. Take a cross-validation (make folds, make crossval), or an evaluation of val or test."
         )
     return saved

@@ -57,7 +57,7 @@ class PlantedFound:
 def plant_errors(
     truths: Sequence[GroundTruth], label_map: LabelMap, share: float, seed: int
 ) -> tuple[list[GroundTruth], list[PlantedError]]:
-    """Damage a share of the labels, a quarter of them in each of the four ways.
+    """Damage a share of the labels, equally many in each of the four ways; in the other three if there is one class.
 
     A wrong class is another class at random. A missing box is removed. A bad box is moved and scaled to an IoU in
     `BAD_IOU` with its old self. A box on nothing is one more box, of the same size and class, where no box is.
@@ -81,12 +81,13 @@ def plant_errors(
     removed: list[set[int]] = [set() for _ in truths]
     places = [(picture, box) for picture, truth in enumerate(truths) for box in range(len(truth.boxes))]
     errors: list[PlantedError] = []
+    kinds = KINDS if len(label_map) > 1 else tuple(kind for kind in KINDS if kind != WRONG_CLASS)
     wanted = round(share * len(places))
     for place in random.permutation(len(places)):
         if len(errors) == wanted:
             break
         picture, index = places[place]
-        truth, kind = truths[picture], KINDS[len(errors) % len(KINDS)]
+        truth, kind = truths[picture], kinds[len(errors) % len(kinds)]
         old = truth.boxes[index].astype(float)
         marked: np.ndarray | None = old
         if kind == WRONG_CLASS:

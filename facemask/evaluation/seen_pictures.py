@@ -1,10 +1,12 @@
 """Count the pictures of an evaluation on which the detector was trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from PIL import Image
 
 from facemask.core.label_map import LabelMap
+from facemask.data import manifest
 from facemask.data.perceptual_hash import MAX_DISTANCE, perceptual_hash
 from facemask.evaluation import evaluated_pictures
 from facemask.evaluation.evaluated_pictures import PictureSource
@@ -34,3 +36,25 @@ def warning(name: str, seen: int) -> str:
         f"RUN={name} was trained on {seen} of these pictures, or on some that look like them: its figures on them say "
         "nothing about other pictures. The model card has figures on held-out ones."
     )
+
+
+def warn_of_start(
+    start: str, annotations: Path, training_pictures: Sequence[int], report: Callable[[str], None] = print
+) -> None:
+    """Warn the user who trains on from weights that have learned pictures of val or test.
+
+    Args:
+        start: The option that chose the weights, for the line: `CHECKPOINT=ready`.
+        annotations: The records.
+        training_pictures: The perceptual hashes of the pictures that the weights have learned.
+        report: Called with the line, if there is one.
+    """
+    records = manifest.read_manifest(annotations)
+    for split in ("val", "test"):
+        if count := records.splits[split].images:
+            where = PictureSource(annotations, split, records.digest, count)
+            if seen := count_seen(where, LabelMap(records.classes), training_pictures):
+                report(
+                    f"{start}: its weights were trained on {seen} of the {count} pictures of {split}, or on some that "
+                    "look like them: figures on them say nothing about other pictures."
+                )

@@ -22,6 +22,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import replacing_folder, sha256, write_bytes, write_json
 from facemask.core.label_map import LabelMap
 from facemask.core.litert_model import FORMS, convert_function
+from facemask.core.run_names import refuse_another_kind
 from facemask.data import images, manifest
 from facemask.data.labelled_picture import GroundTruth
 from facemask.detect import small_folder
@@ -33,7 +34,7 @@ from facemask.evaluation import evaluated_pictures
 from facemask.evaluation.evaluated_pictures import PictureSource
 from facemask.export import browser_networks
 from facemask.export.quantisation_check import CALIBRATION, beside_reference, calibration_pictures, measure_map50
-from facemask.face_training import face_export, onnx_in_tensorflow, yunet_network
+from facemask.face_training import onnx_in_tensorflow, yunet_network
 
 MAX_POINTS_LOST = 0.2
 """Points of mAP@0.5 that both networks together may lose."""
@@ -94,7 +95,7 @@ class _Network:
 
 def refuse_early(target: Path) -> None:
     """Raise a UserError if another export is there, and a ModuleNotFoundError if a package is missing."""
-    face_export.refuse_another_export(target, small_folder.NAME, "the small one another name: NAME=")
+    refuse_another_kind(target, small_folder.NAME, "the small one another name: NAME=")
     import ai_edge_litert  # noqa: F401
     import onnx  # noqa: F401
 

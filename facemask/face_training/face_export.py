@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from facemask.core.errors import UserError
 from facemask.core.files import replacing_folder, write_json
 from facemask.core.label_map import LabelMap
+from facemask.core.run_names import refuse_another_kind
 from facemask.data import ground_truth, manifest
 from facemask.detect.faces.face_finder import FaceFinder
 from facemask.detect.faces.yunet import TRAINED, load_yunet
@@ -67,12 +67,6 @@ def measure_faces(finder: FaceFinder, annotations: Path, split: str) -> FaceMetr
     return FaceMetrics(metrics.images, metrics.boxes, metrics.map50, metrics.map, metrics.recall50)
 
 
-def refuse_another_export(target: Path, file: str = NAME, rename: str = "the face detector another name: RUN=") -> None:
-    """Raise a UserError if the export would overwrite one of another kind: a folder without this file."""
-    if target.exists() and not (target / file).is_file():
-        raise UserError(f"{target}: another export is there. Give {rename}<name>.")
-
-
 def export_faces(
     start: Path, weights: Mapping[str, np.ndarray], size: int, annotations: Path, target: Path, made: dict[str, Any]
 ) -> dict[str, dict[str, FaceMetrics]]:
@@ -92,7 +86,7 @@ def export_faces(
     Raises:
         UserError: There is another export, or the records are damaged.
     """
-    refuse_another_export(target)
+    refuse_another_kind(target, NAME, "the face detector another name: RUN=")
     with replacing_folder(target) as beside:
         yunet_network.write_weights(beside / TRAINED, yunet_network.read_onnx(start), weights)
         finders = {"before": load_yunet([start], size), "after": load_yunet([beside / TRAINED], size)}

@@ -24,6 +24,7 @@ from facemask.core import json_files, signals
 from facemask.core.errors import UserError
 from facemask.core.files import write_json
 from facemask.core.progress import Progress
+from facemask.core.run_names import refuse_another_kind
 from facemask.core.run_settings import changed_settings, refuse_to_continue
 from facemask.data import ground_truth, images, manifest
 from facemask.data.labelled_picture import GroundTruth
@@ -143,8 +144,7 @@ def prepare_face_run(
     """
     path = folder / NAME
     this: dict[str, Any] = {"settings": dataclasses.asdict(settings), "records_digest": pictures.digest, "start": start}
-    if folder.exists() and any(folder.iterdir()) and not path.is_file():
-        raise UserError(f"{folder}: another run is there (no {NAME} in it). Give this one another name: RUN=<name>.")
+    refuse_another_kind(folder, NAME, "the face detector another name: RUN=")
     if fresh and folder.exists():
         shutil.rmtree(folder)
     elif (folder / "checkpoint").exists():

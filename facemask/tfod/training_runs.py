@@ -23,6 +23,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import holding_lock as file_locked
 from facemask.core.files import replacing_file, write_json
 from facemask.core.label_map import LabelMap
+from facemask.core.run_names import refuse_another_kind
 from facemask.data import manifest
 from facemask.data.manifest import Manifest
 from facemask.tfod import pipeline_config, restoring
@@ -169,6 +170,7 @@ def refuse_run(run: Run, config: Any, *, fresh: bool, new_records: bool = False)
         raise UserError(f"{run.folder}: not a training run (no {NAME} in it), so FRESH=1 does not remove it.")
     if not run_goes_on(run, fresh=fresh):
         return
+    refuse_another_kind(run.folder, NAME, "the detector another name: RUN=")
     before = read_run(run.folder)
     changes = pipeline_config.model_differences(pipeline_config.read_config(run.config), config)
     if before.label_map != run.label_map:

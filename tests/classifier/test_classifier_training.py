@@ -240,16 +240,14 @@ def test_a_run_is_not_continued_with_other_settings_or_faces(
     classifier_training.prepare_classifier_run(folder, SETTINGS, faces, {}, fresh=False)
 
 
-def test_a_detectors_run_and_export_are_left_alone(faces: FaceSet, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text("{}")
-    (tmp_path / "model.json").write_text("{}")
+@pytest.mark.parametrize("other", ["run.json", "faces.json"])
+def test_another_run_or_export_is_left_alone(faces: FaceSet, tmp_path: Path, other: str) -> None:
+    (tmp_path / other).write_text("{}")
     with pytest.raises(UserError, match="RUN="):
         classifier_training.prepare_classifier_run(tmp_path, SETTINGS, faces, {}, fresh=True)
     with pytest.raises(UserError, match="RUN="):
-        classifier_export.refuse_a_detector(tmp_path)
-    (tmp_path / "run.json").unlink()
-    with pytest.raises(UserError, match="FRESH=1"):
-        classifier_training.prepare_classifier_run(tmp_path, SETTINGS, faces, {}, fresh=True)
+        classifier_export.export_classifier(tmp_path / "run", SETTINGS, 0.1, faces, tmp_path, {}, openvino=False)
+    assert [path.name for path in tmp_path.iterdir()] == [other]
 
 
 def test_the_export_says_what_it_is(exported: Path, faces: FaceSet) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 import facemask
 from facemask.core import hardware
 from facemask.core.errors import UserError
+from facemask.data import manifest
 from facemask.data.perceptual_hash import perceptual_hash
 from facemask.detect.detector_choice import (
     ChosenDetector,
@@ -156,6 +157,15 @@ def test_pictures_that_it_was_trained_on_are_counted(
     assert seen_pictures.count_seen(where, detector.label_map, detector.training_pictures) == 2
     assert seen_pictures.count_seen(where, detector.label_map, ()) == 0
     assert "RUN=ready was trained on 2" in seen_pictures.warning("ready", 2)
+
+    splits = {name: manifest.Split((), count, 0, {}, 0) for name, count in (("train", 9), ("val", 3), ("test", 0))}
+    manifest.write_manifest(tmp_path, manifest.Manifest(detector.label_map.names, splits, "digest"))
+    monkeypatch.setattr(seen_pictures.evaluated_pictures, "read_pictures", lambda where, label_map: iter(pictures))
+    said: list[str] = []
+    seen_pictures.warn_of_start("CHECKPOINT=ready", tmp_path, detector.training_pictures, said.append)
+    assert len(said) == 1 and said[0].startswith(
+        "CHECKPOINT=ready: its weights were trained on 2 of the 3 pictures of val"
+    )
 
 
 def test_the_command_line_says_in_one_line_which_detector_it_takes(shipped: Path, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class Steps:
         fold = int(options["run"].removeprefix("fold"))
         held = [self.data[name] for name, other in self.folds.fold_of.items() if other == fold]
         truths = [dataclasses.replace(truth, image_id=number) for number, (truth, _) in enumerate(held, start=1)]
-        found = [found for _, found in held]
+        truths, found = truths[::-1], [found for _, found in held][::-1]  # the records' order is not that of the names
         result = evaluate.compute_metrics(truths, found, CLASSES, (0.5,) * 3)
         model = {"run": options["run"], "model": "m", "steps": 7, "input": [9, 9], "config_sha256": "c", "exported": ""}
         evaluate.write_evaluation(
@@ -201,6 +201,8 @@ def test_one_fold_screens_a_recipe(data, annotations, tmp_path):
     report = tmp_path / "reports" / "screened"
     cross_validation.report_detector(folder, folds, report, None, 100, 0, MADE, fold=3)
     saved = evaluate.read_evaluation(report)
+    of_fold = evaluate.read_evaluation(folder / "reports" / "fold3")
+    assert [(one.name, one.image_id) for one in saved.truths] == [(one.name, one.image_id) for one in of_fold.truths]
     assert sorted(truth.name for truth in saved.truths) == sorted(cross_validation.held_out_names(folds, 3))
     assert "fold 3 only" in saved.metrics["model"]["model"]
     assert saved.metrics["source"]["path"] == str(folds.records_folder(3))

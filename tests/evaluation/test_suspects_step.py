@@ -108,6 +108,11 @@ def test_bad_input_is_one_line(reports, pictures, tmp_path):
     metrics.write_text(json.dumps(value))
     with pytest.raises(UserError, match="train split"):
         suspects(reports, pictures)
+    value["source"] = {"path": str(pictures), "split": None, "digest": None}
+    value["model"]["seen_in_training"] = 12
+    metrics.write_text(json.dumps(value))
+    with pytest.raises(UserError, match="12 pictures that the detector was trained on"):
+        suspects(reports, pictures)
 
 
 def test_the_list_for_labelimg_is_not_trusted(tmp_path: Path):
