@@ -19,7 +19,13 @@ def main(
     name: Annotated[
         str, typer.Option(help="Name of the cross-validation and of its report. Default: crossval-<system>.")
     ] = "",
-    train_options: Annotated[str, typer.Option(help='Variables of make train: "STEPS=1500 BATCH=8".')] = "",
+    train_options: Annotated[
+        str,
+        typer.Option(
+            help='Variables of make train: "STEPS=1500 BATCH=8". Here and below {fold} in a value is the number of the '
+            "fold."
+        ),
+    ] = "",
     export_options: Annotated[str, typer.Option(help="Variables of make export.")] = "",
     classifier_options: Annotated[str, typer.Option(help="Variables of make classifier.")] = "",
     classifiers: Annotated[

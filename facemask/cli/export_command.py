@@ -23,6 +23,10 @@ def main(
             "written; empty: saved_model, and openvino if it is installed."
         ),
     ] = "",
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the exported model's input in pixels. Default: that of the training."),
+    ] = None,
     annotations: options.Annotations = options.ANNOTATIONS,
     models: options.Models = options.MODELS,
     exported: options.Exported = options.EXPORTED,
@@ -36,7 +40,7 @@ def main(
     source = saved_model_export.find_run_checkpoint(run_folder(models, run), ckpt)
     quantisation_check.refuse_early(others, annotations, source.run.label_map)
     print(f"exporting {source.checkpoint} (about a minute)", flush=True)
-    model = saved_model_export.export_run(source, exported / run)
+    model = saved_model_export.export_run(source, exported / run, size)
     trained = "" if model.steps is None else f", {model.steps} steps"
     print(f"{model.saved_model}: {model.model}{trained}, input {model.width} x {model.height}, checked against it")
     pictures = conversion.pictures_to_compare(annotations) if others else []

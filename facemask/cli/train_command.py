@@ -34,7 +34,8 @@ def main(
         str,
         typer.Option(
             help='Initial weights: "zoo" or "imagenet" (backbone only), both downloaded; "ready" (the detector that '
-            'comes with facemask); a folder, archive or .h5 file; or "none" for random weights.'
+            "comes with facemask); a folder, archive or .h5 file; the folder of an exported classifier (backbone "
+            'only); or "none" for random weights.'
         ),
     ] = "zoo",
     steps: Annotated[

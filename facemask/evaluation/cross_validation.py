@@ -209,7 +209,10 @@ def cross_validate(
 
 
 def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str) -> dict[str, str]:
-    """The options of a step in a fold: those of the user, and the folders and names of the fold."""
+    """The options of a step in a fold: those of the user, and the folders and names of the fold.
+
+    `{fold}` in a value of the user's is the fold's number, so that a fold can start from weights of its own.
+    """
     detector_run = f"fold{fold}"
     annotations = {"annotations": str(folds.records_folder(fold))}
     models, exported = {"models": str(folder / "models")}, {"exported": str(folder / "exported")}
@@ -217,7 +220,7 @@ def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str
     faces_run = _faces_run(fold)
     faces_model = {"faces_model": str(folder / "exported" / faces_run / yunet.TRAINED)} if "faces" in plan.steps else {}
     if step in plan.classifier_steps:
-        given = plan.options.get("classifier", {})
+        given = _of_fold(plan.options.get("classifier", {}), fold)
         seed = int(given.get("seed", "0")) + plan.classifier_steps.index(step)
         run = {"run": f"fold{fold}-{step}", "seed": str(seed)}
         return {**given, **run, **faces_model, **annotations, **models, **exported, **reports}
@@ -237,7 +240,11 @@ def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str
             **reports,
         },
     }
-    return {**plan.options.get(step, {}), **own[step]}
+    return {**_of_fold(plan.options.get(step, {}), fold), **own[step]}
+
+
+def _of_fold(options: Mapping[str, str], fold: int) -> dict[str, str]:
+    return {name: value.replace("{fold}", str(fold)) for name, value in options.items()}
 
 
 def _chosen(folds: Folds, fold: int | None) -> Sequence[int]:

@@ -1,9 +1,11 @@
-"""Convert a backbone's ImageNet weights from Keras's file to a checkpoint from which the API can start a model.
+"""Convert a backbone's weights, of Keras's file or a classifier, to a checkpoint from which the API can start a model.
 
 The API's MobileNetV2 calls Keras's function with replaced layers (models/keras_models/mobilenet_v2.py), so both
 networks have the same layers with the same names. Input scaling (2/255 x - 1), epsilon (0.001) and ReLU6 are
 also the same, and for even sides `padding="same"` pads like Keras's explicit padding. The same weights therefore give
 the same features.
+
+The backbone of a classifier that `make classifier` trained is that network too, and has learned faces.
 
 The checkpoint contains the backbone alone. The API reads it with `fine_tune_checkpoint_type: "classification"`.
 """
@@ -31,6 +33,9 @@ _WHY_NOT = {
         "Keras's ResNet50 expects BGR pictures and has convolution biases, ReLU and another epsilon; the API's does not"
     ),
 }
+_VARIABLES = "saved_model/variables/variables.data-00000-of-00001"
+"""The weights of an exported classifier."""
+
 _NEXT = "Use MODEL=ssd_mobilenet_v2_fpnlite_640x640, CHECKPOINT=zoo or CHECKPOINT=none."
 
 
@@ -43,10 +48,11 @@ def find_backbone_weights(
     server: str = KERAS,
     report: Callable[[str], None] = print,
 ) -> Path:
-    """Provide the weights of CHECKPOINT=imagenet or CHECKPOINT=<file>.h5 as a checkpoint of the backbone.
+    """Provide the weights of CHECKPOINT=imagenet, <file>.h5 or <exported classifier> as a checkpoint of the backbone.
 
     Args:
-        checkpoint: "imagenet" for Keras's weights, which are downloaded once; else the path of a Keras file (.h5).
+        checkpoint: "imagenet" for Keras's weights, which are downloaded once; else the path of a Keras file (.h5), or
+            the folder of an exported classifier (`is_classifier`).
         model: The model's name, for messages.
         template: The template of the model's pipeline config, which names its backbone.
         into: The folder of downloads. The checkpoint is written there, into a folder named after the file's digest.
@@ -71,15 +77,23 @@ def find_backbone_weights(
         file = downloads.fetch_file(RemoteFile(address, target, otherwise, loopback, report=report), None)
     else:
         file = Path(checkpoint).expanduser()
-        if not file.is_file():
+        if not file.exists():
             raise UserError(f"{file}: no such file. CHECKPOINT= takes imagenet or a file of Keras weights (.h5).")
-    folder = into / f"{file.stem}-{sha256(file)[:12]}"
+    weights = file / _VARIABLES if file.is_dir() else file
+    if not weights.is_file():
+        raise UserError(f"{weights}: no such file, so this classifier cannot be trained on. {_NEXT}")
+    folder = into / f"{file.stem}-{sha256(weights)[:12]}"
     prefix = folder / "checkpoint" / "ckpt-0"
     if not prefix.with_name("ckpt-0.index").is_file():
         with replacing_folder(folder) as beside:
             count = _convert(file, beside / "checkpoint")
         report(f"{file}: all {count} variables of the backbone have the file's values")
     return prefix
+
+
+def is_classifier(checkpoint: str) -> bool:
+    """Whether a path is the folder of an exported classifier."""
+    return (Path(checkpoint).expanduser() / "classifier.json").is_file()
 
 
 def _extractor(template: Path) -> str:
@@ -92,13 +106,43 @@ def _extractor(template: Path) -> str:
 
 
 def _convert(file: Path, folder: Path) -> int:
-    """Write a Keras file of MobileNetV2 as checkpoint `ckpt-0` into `folder`. Returns the number of variables."""
+    """Write a MobileNetV2, of a Keras file or a classifier's SavedModel, as checkpoint `ckpt-0` into `folder`.
+
+    Returns the number of variables.
+    """
     from facemask.tfod import compat
 
     compat.install()
     import tensorflow as tf
 
     backbone = _mobilenet_v2()
+    if file.is_dir():
+        _restore(file, backbone)
+    else:
+        _assign(file, backbone)
+    # The manager also writes its save counter, which the API requires.
+    manager = tf.train.CheckpointManager(tf.train.Checkpoint(feature_extractor=backbone), str(folder), max_to_keep=1)
+    manager.save(checkpoint_number=0)
+    return len(backbone.weights)
+
+
+def _restore(classifier: Path, backbone: Any) -> None:
+    """Give a backbone the values in the variables of a classifier's SavedModel (`classifier_export`)."""
+    import tensorflow as tf
+
+    saved = tf.train.Checkpoint(network=tf.train.Checkpoint(backbone=backbone))
+    try:
+        prefix = str((classifier / _VARIABLES).with_suffix(""))
+        saved.read(prefix).assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError):
+        raise UserError(
+            f"{classifier}: is not a MobileNetV2 1.0 of `make classifier`. Give another CHECKPOINT=, or "
+            "CHECKPOINT=none."
+        ) from None
+
+
+def _assign(file: Path, backbone: Any) -> None:
+    """Give a backbone the values of a Keras file."""
     values = _read(file)
     variables = [
         (layer.name, number, variable) for layer in backbone.layers for number, variable in enumerate(layer.weights)
@@ -116,10 +160,6 @@ def _convert(file: Path, folder: Path) -> int:
         )
     for layer, number, variable in variables:
         variable.assign(values[layer][number])
-    # The manager also writes its save counter, which the API requires.
-    manager = tf.train.CheckpointManager(tf.train.Checkpoint(feature_extractor=backbone), str(folder), max_to_keep=1)
-    manager.save(checkpoint_number=0)
-    return len(variables)
 
 
 def _mobilenet_v2() -> Any:

@@ -139,7 +139,7 @@ def resolve_checkpoint(
         checkpoint: "zoo" for the model's own checkpoint; "imagenet" for its backbone's ImageNet weights; "ready" for
             the detector that comes with facemask; "none" for random weights; else a path: of a folder with a checkpoint
             (directly or in `checkpoint/`), of a checkpoint's prefix or index, of an archive with a checkpoint
-            (.tar.gz), or of Keras weights for the backbone (.h5).
+            (.tar.gz), of Keras weights for the backbone (.h5), or of an exported classifier, for its backbone.
         model: The model to train.
         into: The folder of downloads.
         report: Called with each line for the user.
@@ -154,7 +154,7 @@ def resolve_checkpoint(
         return None
     if checkpoint == ready_start.CHECKPOINT:
         return ready_start.find_ready_start(model.name, into, report=report)
-    if checkpoint == "imagenet" or checkpoint.endswith(".h5"):
+    if checkpoint == "imagenet" or checkpoint.endswith(".h5") or imagenet_backbone.is_classifier(checkpoint):
         return imagenet_backbone.find_backbone_weights(checkpoint, model.name, model.template, into, report=report)
     if checkpoint == "zoo":
         return fetch_archive(model.archive, model.index_sha256, into, report=report)

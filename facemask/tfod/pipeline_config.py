@@ -76,8 +76,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise UserError, which names the option, for a value that the API would accept but cannot train with."""
-        if self.size % 32 or self.size < _SMALLEST_INPUT:
-            raise UserError(f"SIZE={self.size}: the input's side must be a multiple of 32, at least {_SMALLEST_INPUT}.")
+        refuse_input_size(self.size)
         for name in ("steps", "batch", "num_classes", "max_boxes", "max_detections", *_OF_HEADS):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -96,6 +95,12 @@ class Settings:
             raise UserError(f"OPTIMIZER={self.optimizer}: must be one of {', '.join(_ZOO_RATE_PER_IMAGE)}.")
         if not 0 <= self.warmup_steps <= self.steps:
             raise UserError(f"WARMUP_STEPS={self.warmup_steps}: must be from 0 to STEPS ({self.steps}).")
+
+
+def refuse_input_size(size: int) -> None:
+    """Raise a UserError if no model of ours can have an input of this side in pixels."""
+    if size % 32 or size < _SMALLEST_INPUT:
+        raise UserError(f"SIZE={size}: the input's side must be a multiple of 32, at least {_SMALLEST_INPUT}.")
 
 
 def base_learning_rate(batch: int, optimizer: str) -> float:

@@ -60,7 +60,7 @@ def find_run_checkpoint(folder: Path, which: str = "best") -> ExportSource:
     return ExportSource(run, prefix)
 
 
-def export_run(source: ExportSource, target: Path) -> ExportedModel:
+def export_run(source: ExportSource, target: Path, size: int | None = None) -> ExportedModel:
     """Write a checkpoint as an exported model (see `facemask.core.exported_model`), completely or not at all.
 
     The SavedModel is then loaded, and its outputs for a picture are compared with those of the checkpoint's model.
@@ -68,9 +68,11 @@ def export_run(source: ExportSource, target: Path) -> ExportedModel:
     Args:
         source: The run and its checkpoint.
         target: The folder to write, `workspace/exported/<RUN>`. An existing one is replaced.
+        size: Side of its input in pixels; None for the run's.
 
     Raises:
-        UserError: The checkpoint does not fit the run's configuration, or training has diverged.
+        UserError: The checkpoint does not fit the run's configuration, training has diverged, or the model cannot have
+            inputs of that size.
         RuntimeError: The SavedModel's outputs differ from those of the checkpoint's model.
     """
     from facemask.tfod import compat
@@ -81,6 +83,8 @@ def export_run(source: ExportSource, target: Path) -> ExportedModel:
 
     run = source.run
     config = pipeline_config.read_config(run.config)
+    if size is not None:
+        _set_input_size(config, size)
     height, width = input_size(config)
     picture = _picture(height, width)
     with replacing_folder(target) as beside, tempfile.TemporaryDirectory(dir=beside) as scratch:
@@ -206,6 +210,16 @@ def input_size(config: Any) -> tuple[int, int]:
     if kind == "keep_aspect_ratio_resizer":
         return (resizer.keep_aspect_ratio_resizer.max_dimension,) * 2
     raise UserError(f"pipeline.config: the export does not support the image_resizer {kind}.")
+
+
+def _set_input_size(config: Any, size: int) -> None:
+    """Change the side of a config's input. Weights of all layers fit any size, since all are convolutions."""
+    pipeline_config.refuse_input_size(size)
+    resizer = getattr(config.model, config.model.WhichOneof("model")).image_resizer
+    if resizer.WhichOneof("image_resizer_oneof") == "keep_aspect_ratio_resizer":
+        resizer.keep_aspect_ratio_resizer.min_dimension = resizer.keep_aspect_ratio_resizer.max_dimension = size
+    else:
+        resizer.fixed_shape_resizer.height = resizer.fixed_shape_resizer.width = size
 
 
 def _refuse_incomplete(checkpoint: Path, has: dict[str, list[int]], wants: dict[str, list[int]]) -> None:

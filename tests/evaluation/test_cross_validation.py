@@ -289,6 +289,12 @@ def test_plans_that_cannot_be(system, options, named):
         parse_plan(system, options)
 
 
+def test_a_fold_starts_from_weights_of_its_own(annotations, tmp_path):
+    plan = Plan("ssd", {"train": {"checkpoint": "exported/fold{fold}-classifier", "steps": "5"}})
+    options = cross_validation.options_of_step(tmp_path, read_folds(annotations), plan, 3, "train")
+    assert (options["checkpoint"], options["steps"], options["run"]) == ("exported/fold3-classifier", "5", "fold3")
+
+
 def test_systems_have_the_steps_that_they_need():
     assert parse_plan("fused", {}).steps == ("train", "export", "classifier", "eval")
     assert parse_plan("two_stage", {}).steps == ("classifier", "eval")

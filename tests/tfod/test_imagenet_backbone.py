@@ -93,6 +93,40 @@ def test_the_model_computes_keras_features_from_the_file(model, network, prefix)
         assert tf.math.reduce_std(keras) > 0.01
 
 
+def export_classifier(network, folder):
+    """What `classifier_export` writes, as far as it matters here."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.network = tf.train.Checkpoint(backbone=network)
+    tf.saved_model.save(module, str(folder / "saved_model"))
+    (folder / "classifier.json").write_text("{}")
+
+
+def test_a_classifiers_backbone_is_taken_over(model, network, tmp_path):
+    folder = tmp_path / "classifier"
+    export_classifier(network, folder)
+    prefix = model_zoo.resolve_checkpoint(str(folder), MODEL, tmp_path / "pretrained")
+    load(model, prefix)
+    backbone = model.feature_extractor.classification_backbone
+    for layer in filter(lambda one: one.weights, backbone.layers):
+        for found, wanted in zip(layer.weights, network.get_layer(layer.name).weights, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert len(backbone.weights) == 260
+
+
+def test_other_classifiers_are_refused(tmp_path):
+    export_classifier(keras_network(alpha=0.35), tmp_path / "narrow")
+    assert f"{tmp_path / 'narrow'}: is not a MobileNetV2 1.0" in refused(
+        str(tmp_path / "narrow"), MODEL.name, MODEL.template, tmp_path / "pretrained"
+    )
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "classifier.json").write_text("{}")
+    assert f"{bare / 'saved_model'}" in refused(str(bare), MODEL.name, MODEL.template, tmp_path / "pretrained")
+    assert not list(tmp_path.glob("pretrained/*/checkpoint"))
+
+
 def test_the_backbone_alone_is_what_a_model_can_take_over(prefix):
     from facemask.tfod.restoring import checkpoint_type
 

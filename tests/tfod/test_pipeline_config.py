@@ -68,7 +68,7 @@ def test_a_template_with_heads_of_its_own_takes_no_others(tmp_path: Path) -> Non
     assert pipeline_config.head_of(pipeline_config.make_config(template, settings())) is None
 
 
-@pytest.mark.parametrize("augment", ["none", "flip", "light", "strong"])
+@pytest.mark.parametrize("augment", ["none", "flip", "light", "strong", "zoom"])
 def test_every_preset_of_augmentations_renders(augment: str) -> None:
     config = pipeline_config.make_config(TEMPLATE, settings(augment=augment))
     assert bool(config.train_config.data_augmentation_options) == (augment != "none")

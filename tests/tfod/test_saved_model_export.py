@@ -8,7 +8,7 @@ import tiny_model
 from facemask.core import exported_model
 from facemask.core.errors import UserError
 from facemask.core.files import sha256
-from facemask.tfod import saved_model_export, training_runs
+from facemask.tfod import pipeline_config, saved_model_export, training_runs
 
 
 def test_exports_what_the_contract_says(tiny_exported: Path, tiny_run: Path) -> None:
@@ -92,6 +92,16 @@ def test_the_check_sees_a_saved_model_with_other_weights(tiny_exported: Path) ->
     wanted = other.postprocess(*saved_model_export._predict(other, picture))
     with pytest.raises(RuntimeError, match="saved_model"):
         saved_model_export._check(tiny_exported / "saved_model", picture, wanted)
+
+
+def test_the_input_of_an_export_may_have_another_size(tiny_run: Path, tmp_path: Path) -> None:
+    source = saved_model_export.find_run_checkpoint(tiny_run)
+    with pytest.raises(UserError, match="SIZE=100"):
+        saved_model_export.export_run(source, tmp_path / "exported", 100)
+    model = saved_model_export.export_run(source, tmp_path / "exported", 192)
+    assert (model.width, model.height) == (192, 192)
+    config = pipeline_config.read_config(model.folder / "pipeline.config")
+    assert saved_model_export.input_size(config) == (192, 192)
 
 
 def test_best_is_taken_where_there_is_one(tiny_run: Path, tmp_path: Path) -> None:
