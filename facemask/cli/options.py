@@ -103,7 +103,9 @@ AnchorScale = Annotated[
 ]
 ANCHOR_SCALE = 2.0
 
-Augment = Annotated[str, typer.Option(help="Name of a preset in configs/augmentations: none, flip, light, strong, zoom.")]
+Augment = Annotated[
+    str, typer.Option(help="Name of a preset in configs/augmentations: none, flip, light, strong, zoom.")
+]
 AUGMENT = "light"
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the run's checkpoints and start over.")]
