@@ -121,6 +121,20 @@ def test_without_a_broker_events_wait(tmp_path: Path) -> None:
     assert said[0].startswith("mqtt: cannot deliver (no")
 
 
+def test_an_event_that_the_broker_refuses_waits(tmp_path: Path) -> None:
+    database, said, rights = tmp_path / "watch.sqlite3", list[str](), tmp_path / "rights"
+    rights.write_text("topic write facemask/status\n")
+    ids = fill(database, range(1))
+    settings = f"allow_anonymous true\nacl_file {rights}\n"
+    with (
+        event_receivers.mosquitto(tmp_path, settings) as broker,
+        delivery.delivering({"mqtt": receiver(broker)}, database, said.append),
+    ):
+        wait_for(lambda: said or nothing_waits(database))
+    assert Outbox(database).count_waiting() == {"mqtt": len(ids)}
+    assert "Not authorized" in said[0]
+
+
 def test_user_password_and_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     openssl, passwd = shutil.which("openssl"), shutil.which("mosquitto_passwd")
     if openssl is None or passwd is None:

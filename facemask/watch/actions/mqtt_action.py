@@ -27,7 +27,10 @@ OFF_DELAY = 30
 
 
 class MqttReceiver(EventReceiver):
-    """Publishes events. The broker's acknowledgement confirms one. paho connects again by itself, after 1 to 60 s."""
+    """Publishes events. The broker's acknowledgement confirms one, unless it says that the broker refuses the event.
+
+    paho connects again by itself, after 1 to 60 s.
+    """
 
     def __init__(self, action: Mqtt, announcements: Mapping[str, str]) -> None:
         """Prepare the connection.
@@ -43,6 +46,7 @@ class MqttReceiver(EventReceiver):
         self._people: dict[str, str] = {}
         self._lock = threading.Lock()
         self._sent: tuple[str, Any] | None = None
+        self._refusals: dict[int, str] = {}
         self._reason = "not connected"
         self._tried = threading.Event()
         self._properties: Callable[[], Any] = lambda: Properties(mqtt.PacketTypes.PUBLISH)
@@ -76,7 +80,15 @@ class MqttReceiver(EventReceiver):
             self._reason = "no connection to the broker"
             self._tried.set()
 
+        def acknowledged(_client: Any, _data: Any, number: int, reason: Any, _properties: Any) -> None:
+            # paho counts a refused message as published, and tells the reason only here, before it counts it.
+            if reason.is_failure:
+                self._refusals[number] = str(reason)
+            else:
+                self._refusals.pop(number, None)  # paho uses the numbers again
+
         client.on_connect, client.on_connect_fail, client.on_disconnect = connected, failed, failed
+        client.on_publish = acknowledged
         client.connect_async(action.host, action.port or (8883 if secure else 1883), keepalive=20)
 
     def start(self) -> None:
@@ -105,6 +117,8 @@ class MqttReceiver(EventReceiver):
         if not confirmed:
             raise DeliveryError("the broker did not confirm the message")
         self._sent = None
+        if message.mid in self._refusals:
+            raise DeliveryError(f"the broker refuses it: {self._refusals.pop(message.mid)}", refused=True)
 
     def show_people(self, camera: str, counts: Mapping[str, int]) -> None:
         """Publish the number of people by class, if it has changed."""
