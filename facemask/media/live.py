@@ -5,12 +5,12 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
 from facemask.core.errors import UserError
+from facemask.core.stream_addresses import address_title, split_address
 from facemask.media.footage import Footage, Frame, Pixels, Stopped, Warn
 from facemask.media.prefetch import interruptible_sleep
 
@@ -47,10 +47,13 @@ def open_camera(number: str) -> Footage:
 
 
 def open_stream(url: str) -> Footage:
-    """An HTTP or RTSP stream as footage. Its title leaves out the URL's user, password and query."""
-    parts = urlsplit(url)
+    """An HTTP or RTSP stream as footage. Its title leaves out the URL's user, password and query.
+
+    Raises:
+        UserError: The URL is not one of a stream, or cannot be split.
+    """
+    parts, title = split_address(url), address_title(url)
     host = parts.netloc.rpartition("@")[2]
-    title = f"{parts.scheme}://{host}{parts.path}"
     if parts.scheme.lower() not in SCHEMES or not host:
         raise UserError(f"{title}: not a stream. Give a URL that begins with {', '.join(f'{s}://' for s in SCHEMES)}.")
 

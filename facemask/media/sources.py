@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from facemask.core.stream_addresses import is_address
 from facemask.media import picture_files
 from facemask.media.footage import Footage
 from facemask.media.picture_files import Picture
@@ -39,10 +40,6 @@ def _open_camera(source: str) -> Footage:
     return live.open_camera(source)
 
 
-def _is_url(source: str) -> bool:
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source) is not None
-
-
 def _open_stream(source: str) -> Footage:
     from facemask.media import live
 
@@ -63,7 +60,7 @@ def _open_video(source: str) -> Footage:
     return recordings.open_file(Path(source).expanduser())
 
 
-KINDS = (Kind(_is_camera, _open_camera), Kind(_is_url, _open_stream), Kind(_is_video, _open_video))
+KINDS = (Kind(_is_camera, _open_camera), Kind(is_address, _open_stream), Kind(_is_video, _open_video))
 """The kinds of footage. A text that matches none of them names pictures."""
 
 

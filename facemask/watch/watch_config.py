@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from facemask.core.errors import UserError
+from facemask.core.stream_addresses import address_title, is_address
 from facemask.watch.marked_yaml import MarkedYaml, read_yaml
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=2000)
@@ -365,8 +365,7 @@ def source_title(camera: Camera) -> str:
     """A camera's source for messages, without user, password and query."""
     if camera.source.value is None:
         return f"the source of {camera.name}"
-    parts = urlsplit(camera.source.value) if "://" in camera.source.value else None
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts else camera.source.value
+    return address_title(camera.source.value) if is_address(camera.source.value) else camera.source.value
 
 
 def names_of(items: Iterable[Any]) -> list[str]:

@@ -16,6 +16,7 @@ import supervision as sv
 from facemask.core import signals
 from facemask.core.errors import UserError
 from facemask.core.files import holding_lock
+from facemask.core.stream_addresses import is_address, split_address
 from facemask.detect.detector import Detector
 from facemask.media import sources
 from facemask.media.footage import Footage, Frame, Stopped, Warn
@@ -241,6 +242,8 @@ def open_sources(config: WatchConfig, find: Callable[[str], object] = sources.fi
     for camera in config.cameras:
         try:
             address = camera.source.read()
+            if is_address(address):
+                split_address(address)  # its error holds no address, so it may be shown as it is
         except UserError as error:
             raise UserError(f"camera {camera.name}: {error}") from None
         try:

@@ -55,6 +55,13 @@ def test_passwords_are_in_no_name() -> None:
     assert found.stem.startswith("cam-local-554-live_") and "secret" not in found.stem
 
 
+@pytest.mark.parametrize("password", ["pa[secret]x", "#secret", "x/secret", "?secret"])
+def test_an_address_whose_password_has_no_clear_end_is_refused_without_it(password: str) -> None:
+    with pytest.raises(UserError, match="Percent-encode") as error:
+        sources.find_source(f"rtsp://admin:{password}@cam/stream")
+    assert "secret" not in str(error.value)
+
+
 @pytest.mark.parametrize("source", ["ftp://host/a.mp4", "file:///etc/passwd", "http://", "nothing.mp4", "", "1234"])
 def test_what_is_nothing_is_said(source: str) -> None:
     with pytest.raises(UserError, match=f"^{re.escape(source or 'IMG')}"):

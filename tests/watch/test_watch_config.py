@@ -141,6 +141,16 @@ def test_a_source_from_the_environment_is_in_no_error(tmp_path: Path, monkeypatc
     assert str(error.value) == "camera door: its source names nothing that exists."
 
 
+def test_an_address_from_the_environment_that_cannot_be_split_is_said_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOOR", "rtsp://admin:#hunter2@camera/stream")
+    config, _ = read_config(write(tmp_path, "cameras: [{name: door, source: {env: DOOR}}]"))
+    with pytest.raises(UserError, match=r"camera door: .* Percent-encode") as error:
+        watch_loop.open_sources(config)
+    assert "hunter2" not in str(error.value)
+
+
 def test_a_path_from_the_environment_is_in_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOOR", "http://127.0.0.1:9/hunter2")
     config, _ = read_config(write(tmp_path, "cameras: [{name: door, source: {env: DOOR}}]"))
