@@ -181,6 +181,13 @@ def is_utf8(name: str) -> bool:
     return True
 
 
+def check_utf8(path: Path) -> None:
+    """Raise a UserError if a path is not UTF-8: no JSON file and no table can hold it."""
+    if not is_utf8(str(path)):
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise UserError(f"{shown}: the name is not UTF-8. Rename the file, or its folder.")
+
+
 def spreadsheet_cell(value: str) -> str:
     """The value as a cell of a CSV file. A spreadsheet takes a cell that starts with = + - or @ for a formula.
 

@@ -15,7 +15,7 @@ import supervision as sv
 
 from facemask.core import command_line, provenance, signals
 from facemask.core.errors import UserError
-from facemask.core.files import write_json
+from facemask.core.files import check_utf8, write_json
 from facemask.detect.detector import Detector
 from facemask.detect.score_thresholds import above_thresholds
 from facemask.media import annotating, media_progress, picture_files, prefetch, writing
@@ -172,6 +172,7 @@ def infer_pictures(
 def _read(pictures: Iterable[Picture], targets: Iterable[ResultPaths]) -> Iterator[_Loaded]:
     for picture, target in zip(pictures, targets, strict=True):
         try:
+            check_utf8(picture.path)  # the results hold it
             yield _Loaded(picture, target, picture_files.read_picture(picture.path), None)
         except UserError as error:
             yield _Loaded(picture, target, None, error)

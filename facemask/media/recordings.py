@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from facemask.core.errors import UserError
+from facemask.core.files import check_utf8
 from facemask.data import images
 from facemask.media.footage import Footage, Frame, Stopped, Warn
 
@@ -26,7 +27,8 @@ class DecodingError(Exception):
 
 
 def open_file(path: Path) -> Footage:
-    """A video file as footage. Raises a UserError if the file is not a video."""
+    """A video file as footage. Raises a UserError if the file is not a video, or its name is not UTF-8."""
+    check_utf8(path)  # the results hold it
     try:
         with open_container(str(path), {"protocol_whitelist": "file"}) as container:
             stream = container.streams.video[0]

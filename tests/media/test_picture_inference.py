@@ -82,6 +82,23 @@ def test_a_folder_with_one_broken_file(
         assert drawn.size == (480, 360)
 
 
+def test_a_name_that_is_not_utf8_is_named_and_the_rest_goes_on(
+    tmp_path: Path, model: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", os.fsdecode(b"caf\xe9.png"), "z.png"):
+        try:
+            picture(tmp_path / "in" / name)
+        except OSError:
+            pytest.skip("this file system takes no such name")
+    found = picture_files.find_pictures(str(tmp_path / "in"))
+    summary = picture_inference.infer_pictures(
+        RedFinder(), model, found, tmp_path / "out", [0.5] * 2, frozenset(["image", "json", "csv"])
+    )
+    assert summary.done == 2 and len(summary.failed) == 1
+    assert "the name is not UTF-8" in capsys.readouterr().err
+    assert files(tmp_path) == ["a.json", "a.png", "boxes.csv", "boxes.csv.json", "z.json", "z.png"]
+
+
 def test_each_class_has_a_threshold_of_its_own(tmp_path: Path, model: dict[str, Any]) -> None:
     picture(tmp_path / "a.png")
     found = picture_files.find_pictures(str(tmp_path / "a.png"))

@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -75,6 +76,11 @@ def test_what_is_no_video_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.mp4: "):
         recordings.open_file(tmp_path / "a.mp4")
+
+
+def test_a_name_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(UserError, match="the name is not UTF-8"):
+        recordings.open_file(Path(os.fsdecode(b"caf\xe9.mp4")))
 
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
