@@ -81,12 +81,18 @@ def holding_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock file `path` while the block runs. The system releases the lock when the process ends or is killed.
 
     Raises:
-        UserError: Another process holds the lock; `refusal` is the message.
+        UserError: Another process holds the lock; `refusal` is the message. Or the lock file cannot be written.
     """
     import fcntl  # does not exist on Windows
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}). Make its folder writable, or choose another."
+        ) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,6 +12,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import replacing_file
 from facemask.media.footage import Footage
 from facemask.media.prefetch import never
+from facemask.media.writing import naming_errors
 from facemask.watch.camera_scene import DEAD_BAND
 from facemask.watch.watch_config import Camera, WatchConfig
 
@@ -34,7 +35,7 @@ def check_cameras(config: WatchConfig, footage: Mapping[str, Footage], folder: P
         A line for each camera, and those of `unseen_parts`.
 
     Raises:
-        UserError: A camera gives no picture. The others are tried too.
+        UserError: A camera gives no picture; the others are tried too. Or a picture cannot be written.
     """
     lines, failures = [], []
     for camera in config.cameras:
@@ -50,7 +51,7 @@ def check_cameras(config: WatchConfig, footage: Mapping[str, Footage], folder: P
             failures.append(f"{camera.name}: {error}")
             continue
         path = folder / f"{camera.name}.png"
-        with replacing_file(path) as beside:
+        with naming_errors(path), replacing_file(path) as beside:
             Image.fromarray(draw_zones(frame.image, camera)).save(beside, "PNG")
         height, width = frame.image.shape[:2]
         lines.append(f"{camera.name}: {footage[camera.name].title}, {width}x{height}; its zones are drawn in {path}")

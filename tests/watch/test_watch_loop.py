@@ -270,6 +270,15 @@ def test_a_database_has_one_watch(tmp_path: Path) -> None:
     assert not first.is_alive()
 
 
+def test_a_database_whose_folder_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    settings = config(tmp_path / "file" / "folder", STAY)
+    with pytest.raises(UserError, match=rf"^{tmp_path}/file/folder/watch\.lock: cannot be written"):
+        watch(settings, footage(visitors, 1))
+    with pytest.raises(UserError, match=rf"^{tmp_path}/file/folder/door\.png: cannot be written"):
+        watch_check.check_cameras(settings, {"door": footage(visitors, 1)}, settings.database.parent)
+
+
 # ---- several cameras ----
 
 
