@@ -38,6 +38,12 @@ def _checked_hours(hours: str) -> str:
     return hours
 
 
+def _checked_file(path: Path) -> Path:
+    if not path.name:
+        raise ValueError("give the name of a file")
+    return path
+
+
 def _checked_http(text: "Text") -> "Text":
     if text.value is not None and not re.match(r"https?://[^/]", text.value):
         raise ValueError("give a URL that begins with http:// or https://")
@@ -282,7 +288,7 @@ class WatchConfig:
     cameras: Annotated[tuple[Camera, ...], Field(min_length=1, max_length=64)]
     rules: tuple[Rule, ...] = ()
     actions: tuple[Action, ...] = (JsonLines("json"),)
-    database: Path = Path("workspace/watch/watch.sqlite3")
+    database: Annotated[Path, AfterValidator(_checked_file)] = Path("workspace/watch/watch.sqlite3")
     keep_days: Annotated[float, Field(gt=0, le=3660)] = 30.0
     compliant: tuple[str, ...] = ("with_mask",)
 

@@ -89,6 +89,7 @@ def test_the_example_is_right_with_all_that_it_can_do(tmp_path: Path) -> None:
         ("{env: HOOK_SECRET}", "hunter2", "watch.yaml:17: actions[0].secret: a secret does not stand in this file."),
         ("{env: HOOK}", "ftp://hunter2", "watch.yaml:16: actions[0].url: give a URL that begins with http://"),
         ("{env: HOOK}", "{env: HOOK, file: x}", "watch.yaml:16: actions[0].url: give either a text, or {env: NAME}"),
+        ("rules:", "database: ''\nrules:", "watch.yaml:9: database: give the name of a file."),
         ("rules:", "rules: &x\n  - *x", "holds an alias (*name) to this line."),
         ("seconds: 3", "seconds: [", "watch.yaml:14: not YAML (expected ',' or ']', but got ':')."),
         ("    seconds: 3", "   seconds: 3", ":12: not YAML (this line is not indented as the ones before"),
