@@ -358,12 +358,18 @@ def check_classes(config: WatchConfig, known: Sequence[str]) -> Iterator[tuple[K
 
 
 def parse_hours(hours: str) -> tuple[int, int]:
-    """The two minutes of the day of `22:00-06:00`: (1320, 360). Raises ValueError if it is not of that form."""
+    """The two minutes of the day of `22:00-06:00`: (1320, 360).
+
+    Raises ValueError if it is not of that form, or if there is no time between the two.
+    """
     found = re.fullmatch(r"(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)", hours)
     if found:
         start_hour, start, end_hour, end = map(int, found.groups())
-        if start < 60 and end < 60 and 60 * start_hour + start <= 1440 and 60 * end_hour + end <= 1440:
-            return 60 * start_hour + start, 60 * end_hour + end
+        first, last = 60 * start_hour + start, 60 * end_hour + end
+        if start < 60 and end < 60 and first <= 1440 and last <= 1440:
+            if first == last or (first, last) == (1440, 0):
+                raise ValueError("there is no time between the two. 00:00-24:00 is the whole day")
+            return first, last
     raise ValueError("give hours of the day as 22:00-06:00")
 
 

@@ -75,6 +75,8 @@ def test_the_example_is_right_with_all_that_it_can_do(tmp_path: Path) -> None:
         ("seconds: 3", "seconds: -1", "watch.yaml:12: rules[0].seconds: should be greater than or equal to 0."),
         ("seconds: 3", "hours: 6-7", "watch.yaml:12: rules[0].hours: give hours of the day as 22:00-06:00."),
         ("seconds: 3", "hours: 06:00-25:00", "watch.yaml:12: rules[0].hours: give hours"),
+        ("seconds: 3", "hours: 08:00-08:00", "watch.yaml:12: rules[0].hours: there is no time between the two."),
+        ("seconds: 3", "hours: 24:00-00:00", "watch.yaml:12: rules[0].hours: there is no time between the two."),
         ("seconds: 3", "line: step", "watch.yaml:10: rules[0]: give a zone or a line, not both."),
         ("zone: entrance", "zone: exit", ":13: rules[0].zone: no camera has a zone exit; there are entrance."),
         ("zone: entrance", "cameras: [yard]", ":13: rules[0].cameras[0]: no camera is called yard; there are door."),
