@@ -16,6 +16,7 @@ from facemask.classifier.exported_classifier import ExportedClassifier
 from facemask.core import downloads, hardware
 from facemask.core.downloads import PRETRAINED
 from facemask.core.errors import UserError
+from facemask.core.files import expand_home
 from facemask.ready import shipped_detector
 from facemask.tfod import compact_checkpoint, compat
 
@@ -275,7 +276,7 @@ def find_weights(weights: str, backbone: str, size: int, into: Path = PRETRAINED
             raise UserError(f"WEIGHTS=ready: is a {about['backbone']}, not BACKBONE={backbone}. Leave BACKBONE out.")
         return path
     if weights != "imagenet":
-        path = Path(weights).expanduser()
+        path = expand_home(weights)
         if not path.is_file():
             raise UserError(
                 f"{path}: no such file. WEIGHTS= takes imagenet, ready, none, or a file of Keras weights (.h5)."

@@ -187,6 +187,14 @@ def is_utf8(name: str) -> bool:
     return True
 
 
+def expand_home(path: str) -> Path:
+    """A path whose `~` or `~user` is the home. A name that begins with ~ and is no user's is a plain path."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def check_utf8(path: Path) -> None:
     """Raise a UserError if a path is not UTF-8: no JSON file and no table can hold it."""
     if not is_utf8(str(path)):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facemask.core.errors import UserError
+from facemask.core.files import expand_home
 from facemask.data import images
 
 
@@ -37,7 +38,7 @@ def find_pictures(source: str) -> list[Picture]:
     """
     if not source:
         raise UserError("IMG is empty. Give it a picture, a folder of pictures, or a glob: IMG='photos/*.jpg'.")
-    path = Path(source).expanduser()
+    path = expand_home(source)
     try:
         if path.is_file():
             return [Picture(path, Path(path.name))]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from facemask.core.files import expand_home
 from facemask.core.stream_addresses import is_address
 from facemask.media import picture_files
 from facemask.media.footage import Footage
@@ -47,7 +48,7 @@ def _open_stream(source: str) -> Footage:
 
 
 def _is_video(source: str) -> bool:
-    path = Path(source).expanduser()
+    path = expand_home(source)
     try:
         return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
     except OSError:
@@ -57,7 +58,7 @@ def _is_video(source: str) -> bool:
 def _open_video(source: str) -> Footage:
     from facemask.media import recordings
 
-    return recordings.open_file(Path(source).expanduser())
+    return recordings.open_file(expand_home(source))
 
 
 KINDS = (Kind(_is_camera, _open_camera), Kind(is_address, _open_stream), Kind(_is_video, _open_video))
@@ -74,7 +75,7 @@ def find_source(source: str) -> list[Picture] | Footage:
         if kind.matches(source):
             return kind.open(source)
     if source:  # an empty one is an error, not this folder
-        _name_videos_in(Path(source).expanduser())
+        _name_videos_in(expand_home(source))
     return picture_files.find_pictures(source)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from facemask.core import downloads
 from facemask.core.downloads import PRETRAINED, RemoteFile
 from facemask.core.errors import UserError
-from facemask.core.files import replacing_folder, sha256
+from facemask.core.files import expand_home, replacing_folder, sha256
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
 """The address of Keras's weights (keras/applications/mobilenet_v2.py, BASE_WEIGHT_PATH)."""
@@ -76,7 +76,7 @@ def find_backbone_weights(
         loopback = server.startswith("http://127.0.0.1:")
         file = downloads.fetch_file(RemoteFile(address, target, otherwise, loopback, report=report), None)
     else:
-        file = Path(checkpoint).expanduser()
+        file = expand_home(checkpoint)
         if not file.exists():
             raise UserError(f"{file}: no such file. CHECKPOINT= takes imagenet or a file of Keras weights (.h5).")
     weights = file / _VARIABLES if file.is_dir() else file
@@ -93,7 +93,7 @@ def find_backbone_weights(
 
 def is_classifier(checkpoint: str) -> bool:
     """Whether a path is the folder of an exported classifier."""
-    return (Path(checkpoint).expanduser() / "classifier.json").is_file()
+    return (expand_home(checkpoint) / "classifier.json").is_file()
 
 
 def _extractor(template: Path) -> str:

@@ -26,7 +26,7 @@ from facemask.core import downloads
 from facemask.core.config_files import find_config, search_path
 from facemask.core.downloads import PRETRAINED, RemoteFile
 from facemask.core.errors import UserError
-from facemask.core.files import replacing_folder, sha256
+from facemask.core.files import expand_home, replacing_folder, sha256
 from facemask.tfod import imagenet_backbone, ready_start
 
 MODELS = "models.yaml"
@@ -158,7 +158,7 @@ def resolve_checkpoint(
         return imagenet_backbone.find_backbone_weights(checkpoint, model.name, model.template, into, report=report)
     if checkpoint == "zoo":
         return fetch_archive(model.archive, model.index_sha256, into, report=report)
-    given = Path(checkpoint).expanduser()
+    given = expand_home(checkpoint)
     prefix = _find_prefix(given)
     try:
         if prefix is not None:

@@ -38,6 +38,16 @@ def test_a_file_or_folder_named_like_a_camera_is_what_it_is(tmp_path: Path, monk
     assert not isinstance(found, Footage) and len(found) == 1
 
 
+def test_a_name_with_a_tilde_that_is_nobodys_home_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~Photos").mkdir()
+    (tmp_path / "~Photos" / "a.jpg").write_bytes(made_video.jpeg(made_video.frame(0)))
+    made_video.write(tmp_path / "~Photos" / "a.mp4", [made_video.frame(0)])
+    found = sources.find_source("~Photos/a.jpg")
+    assert not isinstance(found, Footage) and len(found) == 1
+    assert isinstance(sources.find_source("~Photos/a.mp4"), Footage)
+
+
 def test_videos_among_pictures_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.jpg").write_bytes(made_video.jpeg(made_video.frame(0)))
     (tmp_path / "sub").mkdir()
