@@ -52,7 +52,9 @@ def mp4_writer(path: Path, live: bool) -> Iterator[Callable[[np.ndarray, float],
     """
     codec = next(name for name in CODECS if name in av.codecs_available)
     last = -1
-    with av.open(str(path), "w", format="mp4", options=_IN_PIECES if live else _WHOLE) as container:
+    options = _IN_PIECES if live else _WHOLE
+    # FFmpeg takes what stands before a colon for a protocol, as in 12:30.mp4, unless a slash stands before it.
+    with av.open(str(path.absolute()), "w", format="mp4", options=options) as container:
         stream = container.add_stream(codec, rate=30, options={**_EVERY, **CODECS[codec]})
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)

@@ -30,7 +30,7 @@ def open_file(path: Path) -> Footage:
     """A video file as footage. Raises a UserError if the file is not a video, or its name is not UTF-8."""
     check_utf8(path)  # the results hold it
     try:
-        with open_container(str(path), {"protocol_whitelist": "file"}) as container:
+        with _open_path(path) as container:
             stream = container.streams.video[0]
             count = stream.frames or None
             if count is None and stream.average_rate and container.duration:
@@ -54,7 +54,7 @@ def _frames_of_file(path: Path, stopped: Stopped, warn: Warn) -> Iterator[Frame]
     number = damaged = 0
     time = 0.0
     start: float | None = None
-    with open_container(str(path), {"protocol_whitelist": "file"}) as container:
+    with _open_path(path) as container:
         stream = container.streams.video[0]
         # With frame threading the decoder would not report each damaged frame.
         stream.thread_type = "SLICE"
@@ -87,6 +87,11 @@ def _frames_of_file(path: Path, stopped: Stopped, warn: Warn) -> Iterator[Frame]
         raise UserError(f"{path}: no frame can be decoded.")
 
 
+def _open_path(path: Path) -> contextlib.AbstractContextManager[Any]:
+    # FFmpeg takes what stands before a colon for a protocol, as in 12:30.avi, unless a slash stands before it.
+    return open_container(str(path.absolute()), {"protocol_whitelist": "file"})
+
+
 @contextlib.contextmanager
 def open_container(address: str, options: dict[str, str], timeout: float | None = None) -> Iterator[Any]:
     """Open a file or a stream that holds a video, for the block.
@@ -100,7 +105,9 @@ def open_container(address: str, options: dict[str, str], timeout: float | None 
         DecodingError: It cannot be opened, holds no video, or its frames are larger than `images.MAX_PIXELS`.
     """
     try:
-        container = av.open(address, options={**options, "format_whitelist": FORMATS}, timeout=timeout)
+        whitelisted = {**options, "format_whitelist": FORMATS}
+        # Nobody reads the metadata, and in an AVI their encoding is anybody's.
+        container = av.open(address, options=whitelisted, metadata_errors="replace", timeout=timeout)
     except (av.FFmpegError, OSError, ValueError) as error:
         # str(error) would hold the address, with its password.
         raise DecodingError(f"not a video that can be opened ({_reason(error)})") from None

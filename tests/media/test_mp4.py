@@ -30,6 +30,13 @@ def test_frames_come_back_at_their_times_in_their_colours(tmp_path: Path, live: 
     assert head.index(b"moov") < head.index(b"mdat")
 
 
+def test_a_name_with_a_colon_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with mp4.mp4_writer(Path("12:30:00.mp4"), live=False) as add:
+        add(np.zeros((40, 60, 3), np.uint8), 0.0)
+    assert (tmp_path / "12:30:00.mp4").stat().st_size > 0
+
+
 def test_odd_sizes_and_frames_of_another_size(tmp_path: Path) -> None:
     with mp4.mp4_writer(tmp_path / "a.mp4", live=False) as add:
         for i, (width, height) in enumerate([(161, 99), (161, 99), (320, 240), (50, 200)]):

@@ -78,6 +78,25 @@ def test_what_is_no_video_is_named(tmp_path: Path, content: bytes) -> None:
         recordings.open_file(tmp_path / "a.mp4")
 
 
+def test_metadata_in_another_encoding_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "the cafe at the corner"
+        stream = container.add_stream("mpeg4", rate=25, width=160, height=120)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(made_video.frame(0), format="rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"cafe", b"caf\xe9"))  # Latin-1
+    frames, words = said(recordings.open_file(path))
+    assert len(frames) == 1 and words == []
+
+
+def test_a_name_with_a_colon_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made_video.write(tmp_path / "12:30:00.avi", [made_video.frame(0)], codec="mpeg4")
+    frames, words = said(recordings.open_file(Path("12:30:00.avi")))
+    assert len(frames) == 1 and words == []
+
+
 def test_a_name_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(UserError, match="the name is not UTF-8"):
         recordings.open_file(Path(os.fsdecode(b"caf\xe9.mp4")))
