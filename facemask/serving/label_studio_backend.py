@@ -7,13 +7,17 @@ responses are those of https://labelstud.io/guide/ml_create. Boxes are in percen
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Message
 
 from facemask.data.voc import VocError, parse_untrusted_xml
 from facemask.serving.detection_service import DetectionRequest, DetectionResponse, DetectionService, RefusedError
@@ -21,6 +25,9 @@ from facemask.serving.label_studio_pictures import LabelStudioPictures
 
 MOST_TASKS = 1000
 """The most tasks of a request. Label Studio sends 100 or fewer."""
+
+LARGEST_BODY = 2 << 20
+"""The most bytes of a request, which names pictures and holds none."""
 
 
 class SetupRequest(BaseModel):
@@ -70,16 +77,51 @@ def add_routes(app: FastAPI, service: DetectionService, pictures: LabelStudioPic
     """
     version = model_version(service.about)
 
-    @app.post("/setup", summary="Label Studio connects: which version of the model answers")
+    class LimitedRoute(APIRoute):  # type: ignore[misc]
+        """A route whose body is read in a place of the service: FastAPI alone would read it before any limit."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def handle_limited(request: Request) -> Response:
+                with service.reserve_place():
+                    body = await _read_body(request)
+
+                async def receive() -> Message:
+                    return {"type": "http.request", "body": body, "more_body": False}
+
+                return await handle(Request(request.scope, receive))
+
+            return handle_limited
+
+    router = APIRouter(route_class=LimitedRoute)
+
+    @router.post("/setup", summary="Label Studio connects: which version of the model answers")
     async def setup(request: SetupRequest) -> dict[str, str]:
         find_control(request.label_schema, service.label_map.names)
         return {"model_version": version}
 
-    @app.post("/predict", summary="Label Studio asks for the boxes of its tasks")
+    @router.post("/predict", summary="Label Studio asks for the boxes of its tasks")
     async def predict(request: PredictRequest) -> dict[str, Any]:
         control = find_control(request.label_config, service.label_map.names)
         results = [await _predict(service, pictures, control, version, task) for task in request.tasks]
         return {"results": results, "model_version": version}
+
+    app.include_router(router)
+
+
+async def _read_body(request: Request) -> bytes:
+    body, size = bytearray(), 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size <= LARGEST_BODY:  # the rest is dropped: many clients read a response only after they sent all
+                body += part
+    except ClientDisconnect:
+        raise RefusedError(400, "The request broke off.") from None
+    if size > LARGEST_BODY:
+        raise RefusedError(413, f"Too large: the limit is {LARGEST_BODY >> 20} MB.")
+    return bytes(body)
 
 
 def model_version(about: Mapping[str, Any]) -> str:

@@ -285,6 +285,21 @@ def test_other_requests(body: object):
         assert answer.status in (400, 422) and answer.json()["error"]
 
 
+@pytest.mark.parametrize("path", ["/predict", "/setup"])
+def test_a_request_has_a_place_and_a_limit_before_it_is_read(path: str):
+    service = DetectionService({"auto": Squares}, ABOUT, Limits(megabytes=5, workers=1, waiting=0), THRESHOLDS)
+    app = FastAPI()
+    http_api.add_routes(app, service)
+    label_studio_backend.add_routes(app, service, LabelStudioPictures())
+    body = {"schema": LABEL_CONFIG, **question()}
+    assert ask(app, "POST", path, body).status == 200
+    answer = ask(app, "POST", path, {**body, "more": "x" * (2 << 20)})
+    assert (answer.status, answer.json()) == (413, {"error": "Too large: the limit is 2 MB."})
+    with service.reserve_place():
+        assert ask(app, "POST", path, b"not even JSON").status == 503
+    assert service.inside == 0
+
+
 def test_the_options_are_checked(tmp_path: Path):
     token = tmp_path / "token"
     token.write_text(TOKEN + "\n")
