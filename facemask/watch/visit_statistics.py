@@ -1,13 +1,16 @@
-"""Statistics without pictures: how many people, entries, stays and masks, by minute and hour.
+"""Statistics without pictures: how many people, entries, stays and masks, by minute and quarter of an hour.
 
-Each row of the table `statistics` is a count; `start` is the beginning of its minute or hour, in seconds since 1970:
+Each row of the table `statistics` is a count; `start` is the beginning of its minute or quarter of an hour, in seconds
+since 1970:
 
 | statistic | of | name | detail | count | seconds |
 |---|---|---|---|---|---|
 | people | a minute | the class | | people seen in this minute | 0 |
 | entries | a minute | the line | in or out | crossings | 0 |
 | dwell | a minute | the zone | | stays that ended in this minute | their length, summed |
-| compliance | an hour | the class | compliant or other | people who left in this hour, each once | 0 |
+| compliance | a quarter of an hour | the class | compliant or other | people who left in it, each once | 0 |
+
+Earlier versions counted compliance by the hour; a database may hold rows of both kinds.
 """
 
 import csv
@@ -22,7 +25,8 @@ from facemask.watch.outbox import transaction
 
 COLUMNS = ("statistic", "start", "camera", "name", "detail", "count", "seconds")
 
-MINUTE, HOUR = 60, 3600
+MINUTE, QUARTER, HOUR = 60, 900, 3600
+"""In seconds. Midnight is at the beginning of a quarter of an hour of UTC in every time zone, and not of an hour."""
 
 
 class VisitStatistics:
@@ -36,7 +40,7 @@ class VisitStatistics:
 
     def update(self, camera: str, scene: Scene, at: float) -> None:
         """Count a camera's frame, of a time in seconds since 1970."""
-        minute, hour = (int(at // length) * length for length in (MINUTE, HOUR))
+        minute, quarter = (int(at // length) * length for length in (MINUTE, QUARTER))
         if self._minutes.get(camera, (None,))[0] != minute:
             self._minutes[camera] = minute, set()
         counted = self._minutes[camera][1]
@@ -50,7 +54,7 @@ class VisitStatistics:
             self._add("dwell", minute, camera, visit.zone, seconds=visit.seconds)
         for person in scene.left:
             detail = "compliant" if person.class_name in self._compliant else "other"
-            self._add("compliance", hour, camera, person.class_name, detail)
+            self._add("compliance", quarter, camera, person.class_name, detail)
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Add the new counts to the table. Raises sqlite3.OperationalError where the disk is full, and keeps them."""

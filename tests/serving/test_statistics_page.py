@@ -1,6 +1,7 @@
 """The page of a watch's statistics."""
 
 import contextlib
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from squares import ABOUT, THRESHOLDS, Squares
 from facemask.core.errors import UserError
 from facemask.serving import http_api, statistics_page
 from facemask.serving.detection_service import DetectionService, Limits
+from facemask.watch.camera_scene import Person, Scene
 from facemask.watch.statistics_summary import read_summary
+from facemask.watch.visit_statistics import VisitStatistics
 from facemask.watch.watch_database import open_database
 
 NOON = datetime(2026, 11, 25, 12, 30, 20).astimezone()
@@ -61,6 +64,26 @@ def test_now_today_and_by_hour(database: Path):
     door = read_summary(database, AT, "door")
     assert (door.today.people, door.cameras) == (4, ("door", "yard"))
     assert read_summary(database, AT + 600).now == {}
+
+
+def test_today_begins_at_midnight_where_the_time_zone_is_half_an_hour_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TZ", "IST-5:30")  # Asia/Kolkata
+    time.tzset()
+    try:
+        midnight = datetime(2026, 11, 25).astimezone().timestamp()
+        statistics, person = VisitStatistics(["with_mask"]), Person(1, "with_mask", 0.9, (0, 0, 1, 1))
+        for at in (midnight - 60, midnight + 60):
+            statistics.update("door", Scene((), {}, (), (), (person,)), at)
+        with contextlib.closing(open_database(tmp_path / "watch.sqlite3")) as connection:
+            statistics.save(connection)
+        summary = read_summary(tmp_path / "watch.sqlite3", midnight + 120)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert summary.today.people == 1
+    assert [visitors.people for _, visitors in summary.hours[:2]] == [2, 0]
 
 
 def test_it_is_read_in_a_folder_that_is_read_only(database: Path):

@@ -98,7 +98,7 @@ def rows(outbox: Outbox) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(file.getvalue())))
 
 
-def test_statistics_count_by_minute_and_hour(outbox: Outbox) -> None:
+def test_statistics_count_by_minute_and_quarter(outbox: Outbox) -> None:
     statistics = VisitStatistics(["with_mask"])
     for second in range(0, 90, 10):
         people = (PERSON, OTHER) if second < 30 else (PERSON,)
