@@ -22,6 +22,9 @@ HOLD = 0.25
 HALF_LIFE = 1.0
 """Seconds after which a frame has half its weight in the vote on a track's class."""
 
+MOST_HALVINGS = 50.0
+"""The most half-lives that a pause counts: after some 1,000 each vote would be 0, and the first class would win."""
+
 WEAK = 0.5
 """A track accepts a detection from this share of the class's threshold on, as in ByteTrack's second association."""
 
@@ -102,7 +105,7 @@ class Tracking:
             data={"score": scores},
         )[relative >= 0.5 * WEAK]
         followed = self._tracker.update(candidates, timestamp=time)
-        decay = 1.0 if self._before is None else 0.5 ** ((time - self._before) / HALF_LIFE)
+        decay = 1.0 if self._before is None else 0.5 ** min((time - self._before) / HALF_LIFE, MOST_HALVINGS)
         self._before = time
         for vote in self._votes.values():
             vote *= decay

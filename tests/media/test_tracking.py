@@ -92,6 +92,14 @@ def test_after_a_second_it_is_a_new_face_and_nothing_is_kept_of_the_old() -> Non
     assert track.faces == {"with_mask": 1, "without_mask": 1, "mask_weared_incorrect": 0}
 
 
+def test_a_track_that_ended_before_a_long_pause_counts_as_what_it_was() -> None:
+    track = tracking()
+    for i in range(3):
+        track.update(seen((50, 2, 0.9)), i / 25)
+    track.update(seen(), 1200.0)
+    assert track.faces == {"with_mask": 0, "without_mask": 1, "mask_weared_incorrect": 0}
+
+
 @pytest.mark.parametrize("rate", [2, 60])
 def test_any_rate_of_frames_will_do(rate: int) -> None:
     track = tracking()
