@@ -102,12 +102,13 @@ def result_paths(pictures: Sequence[Picture], folder: Path) -> list[ResultPaths]
     their suffix, the suffix becomes part of the results' names: `a.jpg`, `a.jpg.json`, `a.png`, `a.png.json`.
 
     Raises:
-        UserError: A result would overwrite one of the pictures.
+        UserError: A result would overwrite one of the pictures, or the results of two pictures have the same name.
     """
     # Some file systems ignore case.
     stems = Counter(str(picture.name.with_suffix("")).casefold() for picture in pictures)
     sources = {picture.path.resolve() for picture in pictures}
     found = []
+    taken: dict[str, Picture] = {}
     for picture in pictures:
         alone = stems[str(picture.name.with_suffix("")).casefold()] == 1
         stem = picture.name.stem if alone else picture.name.name
@@ -118,6 +119,13 @@ def result_paths(pictures: Sequence[Picture], folder: Path) -> list[ResultPaths]
             raise UserError(
                 f"{target.image}: is one of the pictures; its result would overwrite it. Move the picture elsewhere."
             )
+        # As `a.gif`, which becomes `a.gif.png` beside `a.jpg`, and a picture `a.gif.png`.
+        for path in (target.image, target.boxes):
+            other = taken.setdefault(str(path).casefold(), picture)
+            if other.path != picture.path:
+                raise UserError(
+                    f"{other.path} and {picture.path}: the results of both would be {path}. Rename one of the two."
+                )
         found.append(target)
     return found
 

@@ -33,6 +33,12 @@ def test_targets_keep_relative_paths_and_never_collide() -> None:
     assert len({str(path).casefold() for target in found for path in (target.image, target.boxes)}) == 16
 
 
+@pytest.mark.parametrize("names", [("a.gif", "a.jpg", "a.gif.png"), ("a.png", "a.jpg", "a.jpg.bmp")])
+def test_results_of_the_same_name_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match=f"^in/{names[0]} and in/{names[2]}: |^in/{names[1]} and in/{names[2]}: "):
+        writing.result_paths(pictures(*names), Path("out"))
+
+
 def test_a_picture_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"^{tmp_path / 'a.jpg'}: "):
         writing.result_paths([Picture(tmp_path / "a.jpg", Path("a.jpg"))], tmp_path)
