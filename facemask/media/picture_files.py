@@ -2,6 +2,7 @@
 
 import glob
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,8 @@ class Picture:
 def find_pictures(source: str) -> list[Picture]:
     """List the pictures that a path names: a file, a folder with its sub-folders, or a glob such as `photos/**/*.jpg`.
 
-    In folders and globs, hidden files and files without a suffix of `images.SUFFIXES` are left out.
+    In folders and globs, hidden files and files without a suffix of `images.SUFFIXES` are left out. Links to folders
+    below a folder are not followed, but named on stderr.
 
     Returns:
         At least one picture, in natural order: `face2.jpg` before `face10.jpg`.
@@ -36,31 +38,48 @@ def find_pictures(source: str) -> list[Picture]:
     Raises:
         UserError: The file does not exist, or the folder or glob holds no picture.
     """
+    root, found = list_files(source)
+    path = expand_home(source)
+    if found == [path]:
+        return [Picture(path, Path(path.name))]
+    shown = [
+        Picture(file, name)
+        for file, name in ((file, file.relative_to(root)) for file in found)
+        if not any(part.startswith(".") for part in name.parts)
+    ]
+    if root == path:
+        for entry in shown:
+            if entry.path.is_symlink() and entry.path.is_dir():
+                print(f"{entry.path}: a link to a folder; not followed", file=sys.stderr)
+    pictures = [entry for entry in shown if entry.path.suffix.lower() in images.SUFFIXES and entry.path.is_file()]
+    if not pictures:
+        raise UserError(f"{source}: holds no picture (looked for {' '.join(sorted(images.SUFFIXES))}).")
+    return sorted(pictures, key=lambda picture: natural_order(str(picture.name)))
+
+
+def list_files(source: str) -> tuple[Path, list[Path]]:
+    """List what a path names: the file, all that a folder and its sub-folders hold, or the matches of a glob.
+
+    Returns:
+        The folder, or the fixed part of the glob, that all paths begin with; and the paths, folders among them.
+
+    Raises:
+        UserError: There is no such file or folder.
+    """
     if not source:
         raise UserError("IMG is empty. Give it a picture, a folder of pictures, or a glob: IMG='photos/*.jpg'.")
     path = expand_home(source)
     try:
         if path.is_file():
-            return [Picture(path, Path(path.name))]
+            return path.parent, [path]
         if path.is_dir():
-            root, found = path, list(path.rglob("*"))
-        elif glob.has_magic(source):
+            return path, list(path.rglob("*"))
+        if glob.has_magic(source):
             # Path.glob takes no absolute patterns.
-            root, found = _fixed_part(path), [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
-        else:
-            raise UserError(f"{source}: no such file or folder.")
+            return _fixed_part(path), [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
     except OSError as error:
         raise UserError(f"{source}: {error.strerror}.") from None
-    pictures = [
-        Picture(file, name)
-        for file, name in ((file, file.relative_to(root)) for file in found)
-        if file.suffix.lower() in images.SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in name.parts)
-    ]
-    if not pictures:
-        raise UserError(f"{source}: holds no picture (looked for {' '.join(sorted(images.SUFFIXES))}).")
-    return sorted(pictures, key=lambda picture: natural_order(str(picture.name)))
+    raise UserError(f"{source}: no such file or folder.")
 
 
 def natural_order(name: str) -> list[tuple[int, int, str]]:

@@ -74,16 +74,7 @@ def find_source(source: str) -> list[Picture] | Footage:
     for kind in KINDS:
         if kind.matches(source):
             return kind.open(source)
-    if source:  # an empty one is an error, not this folder
-        _name_videos_in(expand_home(source))
+    for path in sorted(picture_files.list_files(source)[1]):
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            print(f"{path}: a video; skipped among pictures. Give it alone: IMG={path}", file=sys.stderr)
     return picture_files.find_pictures(source)
-
-
-def _name_videos_in(folder: Path) -> None:
-    """Name on stderr the videos of a folder, which are skipped."""
-    try:
-        videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    except OSError:
-        return  # `find_pictures` raises the error
-    for path in videos:
-        print(f"{path}: a video; skipped in a folder of pictures. Give it alone: IMG={path}", file=sys.stderr)

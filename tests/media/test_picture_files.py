@@ -26,6 +26,14 @@ def test_folder_in_natural_order_with_subfolders_without_the_rest(tmp_path: Path
     assert names(tmp_path) == ["A1.png", "b9.JPG", "b10.jpg", "sub/b9.jpg"]
 
 
+def test_a_link_to_a_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "folder" / "a.jpg")
+    save(tmp_path / "elsewhere" / "b.jpg")
+    (tmp_path / "folder" / "more").symlink_to(tmp_path / "elsewhere")
+    assert names(tmp_path / "folder") == ["a.jpg"]
+    assert capsys.readouterr().err == f"{tmp_path / 'folder' / 'more'}: a link to a folder; not followed\n"
+
+
 def test_glob_keeps_paths_from_its_fixed_part(tmp_path: Path) -> None:
     for name in ("one/a.jpg", "two/a.jpg", "two/b.png"):
         save(tmp_path / name)

@@ -52,10 +52,11 @@ def test_videos_among_pictures_are_named(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "a.jpg").write_bytes(made_video.jpeg(made_video.frame(0)))
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "clip.mov").write_bytes(b"")
-    found = sources.find_source(str(tmp_path))
-    assert not isinstance(found, Footage) and len(found) == 1
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{tmp_path / 'sub' / 'clip.mov'}: ")
+    for source in (tmp_path, tmp_path / "**" / "*"):
+        found = sources.find_source(str(source))
+        assert not isinstance(found, Footage) and len(found) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"{tmp_path / 'sub' / 'clip.mov'}: ")
 
 
 def test_passwords_are_in_no_name() -> None:
