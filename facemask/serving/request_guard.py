@@ -62,8 +62,11 @@ class RequestGuard:
             return  # nothing here speaks WebSocket
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         body = _Body(receive, self.max_bytes + ENVELOPE, self.seconds)
+        begun = False
 
         async def send_more(message: Message) -> None:
+            nonlocal begun
+            begun = True
             if message["type"] == "http.response.start":
                 kept = [pair for pair in message.get("headers", []) if pair[0].lower() not in dict(_HEADERS)]
                 message = {**message, "headers": [*kept, *_HEADERS]}
@@ -73,10 +76,11 @@ class RequestGuard:
             self._check(scope, headers)
             if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > body.limit:
                 await body.refuse()
-        except HTTPException as error:
+            await self.app(scope, body.receive, send_more)
+        except HTTPException as error:  # from the body too, where the login reads it
+            if begun:
+                raise
             await _answer(send_more, error.status_code, error.detail)
-            return
-        await self.app(scope, body.receive, send_more)
 
     def _check(self, scope: Scope, headers: dict[str, str]) -> None:
         if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:

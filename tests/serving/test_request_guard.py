@@ -1,6 +1,7 @@
 """The guard and the API without a network: what arrives slowly, in pieces, not at all."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Awaitable, Callable
 
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from facemask.serving import http_api
 from facemask.serving.detection_service import DetectionService, Limits
 from facemask.serving.request_guard import ENVELOPE, RequestGuard
+from facemask.serving.token_login import TokenLogin
 
 MB = 1 << 20
 
@@ -85,6 +87,13 @@ def test_what_does_not_arrive_in_time_is_given_up():
     status, body, _ = ask(guard, pieces(b"only this"))
     assert (status, body) == (408, {"error": "The upload did not arrive within 0.2 seconds."})
     assert service.inside == 0
+
+
+def test_a_login_that_does_not_arrive_in_time_is_given_up():
+    guard, _ = make(seconds=0.2)
+    guard = dataclasses.replace(guard, app=TokenLogin(guard.app, "0123456789abcdef"))
+    status, body, _ = ask(guard, pieces(b"token="), path="/login")
+    assert (status, body) == (408, {"error": "The upload did not arrive within 0.2 seconds."})
 
 
 def test_pieces_that_are_too_many_are_counted_not_kept():
