@@ -125,6 +125,15 @@ def test_a_camera_is_looked_into_and_nothing_is_written(page: Browser, running: 
     page.until("!document.querySelector('#video').srcObject")
 
 
+def test_a_camera_that_is_pulled_out_is_said(page: Browser):
+    page.run("document.querySelector('#camera').click()")
+    page.until(f"{COUNTS} == '1 with_mask 1 without_mask 0 mask_weared_incorrect'")
+    page.run("document.querySelector('#video').srcObject.getTracks()[0].dispatchEvent(new Event('ended'))")
+    page.until(f"{SAID} == 'The camera is gone.'")
+    assert page.run("document.querySelector('#camera').textContent") == "Start the camera"
+    assert page.run("document.querySelector('#video').srcObject") is None
+
+
 def test_it_fits_windows_of_all_sizes(page: Browser, tmp_path: Path):
     wide = tmp_path / "wide.png"
     wide.write_bytes(encoded(picture(1600, 200)))

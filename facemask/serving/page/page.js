@@ -209,6 +209,13 @@ async function startCamera() {
   }
   if (number !== wanted) return opened.getTracks().forEach((track) => track.stop());
   stream = opened;
+  for (const track of opened.getTracks()) {
+    track.onended = () => {
+      if (stream !== opened) return;
+      stopCamera();
+      fail("The camera is gone.");
+    };
+  }
   const video = at("video");
   video.srcObject = stream;
   await video.play();
