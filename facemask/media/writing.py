@@ -121,7 +121,7 @@ def result_paths(pictures: Sequence[Picture], folder: Path) -> list[ResultPaths]
             )
         # As `a.gif`, which becomes `a.gif.png` beside `a.jpg`, and a picture `a.gif.png`.
         for path in (target.image, target.boxes):
-            other = taken.setdefault(str(path).casefold(), picture)
+            other = taken.setdefault(str(path), picture)
             if other.path != picture.path:
                 raise UserError(
                     f"{other.path} and {picture.path}: the results of both would be {path}. Rename one of the two."
