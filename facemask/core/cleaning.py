@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from facemask.core.label_folders import what_is_not_ours
+
 CACHES = (".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
-_LABELS_NOTE = "labels.json"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _reason_to_keep(path: Path, root: Path) -> str | None:
         return "a symbolic link"
     if root / "workspace" / "predictions" in path.parents and _is_recording(path):
         return "the recording of a camera or stream"
-    if path.parent == root / "workspace" / "labels" and not _is_untouched_export(path):
+    if path.parent == root / "workspace" / "labels" and what_is_not_ours(path):
         return "not as `make labels` wrote it"
     crossval = root / "workspace" / "crossval"
     if path.parent == crossval:
@@ -113,17 +114,6 @@ def _reason_to_keep(path: Path, root: Path) -> str | None:
         if not any(run.rglob("ckpt-*.index")):
             return f"its run {run.relative_to(root)} has no checkpoint to export again"
     return None
-
-
-def _is_untouched_export(folder: Path) -> bool:
-    """Whether `make labels` wrote the folder, and nothing in it changed since. It writes `labels.json` last."""
-    try:
-        written = (folder / _LABELS_NOTE).stat().st_mtime_ns
-        return "made" in json.loads((folder / _LABELS_NOTE).read_text(encoding="utf-8")) and all(
-            path.stat().st_mtime_ns <= written for path in folder.rglob("*") if path.is_file()
-        )
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def _size(path: Path) -> int:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import yaml
 from lxml import etree
 
+from facemask.core import label_folders
 from facemask.core.errors import UserError
 from facemask.core.files import replacing_folder, write_json
 from facemask.core.label_map import LabelMap
@@ -28,9 +29,6 @@ from facemask.data.data_rules import refuse_stopping_findings
 from facemask.data.earlier_records import assigned_splits
 from facemask.data.labelled_picture import LabelledPicture, read_labelled_pictures
 from facemask.data.splits import SPLITS, Proportions, split_data_set
-
-MADE = "labels.json"
-"""Marks a folder as one that `make labels` wrote, which it may replace."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def export_labels(
     Args:
         root: The folder of images.
         annotations: Records that were made of it before, for the splits of `yolo`; may be missing.
-        target: The folder that is written; it may be there if `make labels` wrote it.
+        target: The folder that is written; it may be there if `make labels` wrote it and nothing in it changed since.
         format_name: A key of `WRITERS`.
         label_map: The classes.
         processes: How many read images, 0 for one a core.
@@ -97,8 +95,8 @@ def export_labels(
     """
     if format_name not in WRITERS:
         raise UserError(f"OUT={format_name}: no such format. Known are {', '.join(WRITERS)}.")
-    if os.path.lexists(target) and not (target / MADE).is_file():
-        raise UserError(f"{target}: is there, and make labels did not write it. Move it away, or give another FOLDER=.")
+    if os.path.lexists(target) and (reason := label_folders.what_is_not_ours(target)):
+        raise UserError(f"{target}: is there, and {reason} Move it away, or give another FOLDER=.")
     if target.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(target.resolve()):
         raise UserError(f"{target}: one folder may not be inside the other, {root}. Give another FOLDER=.")
     pictures, findings = read_labelled_pictures(root, label_map, processes, progress)
@@ -117,7 +115,7 @@ def export_labels(
                 _link_or_copy(root / one.picture.name, beside / one.place)
             WRITERS[format_name](beside, exported, label_map)
             settings = {"out": format_name, "classes": list(label_map.names), "images": len(exported)}
-            write_json(beside / MADE, {"made": made_by("labels", **settings)})
+            write_json(beside / label_folders.NOTE, {"made": made_by("labels", **settings)})
     except OSError as error:
         raise UserError(f"{error.filename or target}: {error.strerror or error}.") from None
     boxes = sum((picture.class_counts for picture in usable), Counter())

@@ -1,6 +1,7 @@
 """`make labels`, and that no box moves on the way out and in again."""
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -146,10 +147,35 @@ def test_what_another_wrote_is_not_replaced(root: Path) -> None:
         export(root, "coco", target)
     assert [path.name for path in target.iterdir()] == ["a.txt"]
     export(root, "coco")
-    (root.parent / "coco" / "stale").write_text("")
+    before = (root.parent / "coco" / "labels.json").stat().st_ino
     export(root, "coco")
-    assert not (root.parent / "coco" / "stale").exists()
+    assert (root.parent / "coco" / "labels.json").stat().st_ino != before
     assert json.loads((root.parent / "coco" / "labels.json").read_text())["made"]["settings"]["images"] == 12
+
+
+@pytest.mark.parametrize("note", ["{}", '{"made": {"step": "other"}}', "[]", "no JSON"])
+def test_a_foreign_folder_with_a_labels_json_is_not_replaced(root: Path, note: str) -> None:
+    target = root.parent / "fiftyone"  # FiftyOne's COCO layout: data/ and labels.json
+    (target / "data").mkdir(parents=True)
+    (target / "labels.json").write_text(note)
+    with pytest.raises(UserError, match=f"{target}: .*did not write it"):
+        export(root, "coco", target)
+    assert (target / "labels.json").read_text() == note
+
+
+def test_labels_that_were_corrected_are_not_replaced(root: Path) -> None:
+    export(root, "yolo")
+    corrected = root.parent / "yolo" / "data.yaml"
+    later = (root.parent / "yolo" / "labels.json").stat().st_mtime + 1
+    os.utime(root.parent / "yolo" / "labels", (later, later))  # a folder's time says nothing of its files
+    export(root, "yolo")
+    os.utime(corrected, (later, later))
+    with pytest.raises(UserError, match=r"yolo: .*data\.yaml in it is newer"):
+        export(root, "yolo")
+    (root.parent / "yolo" / "labels.json").touch()
+    os.utime(root.parent / "yolo" / "labels.json", (later, later))
+    (root.parent / "yolo" / "labels" / "train.cache").write_text("by Ultralytics")
+    export(root, "yolo")
 
 
 def test_bad_labels_and_a_wrong_format_are_refused(root: Path) -> None:
