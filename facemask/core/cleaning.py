@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from facemask.core import exported_model
+from facemask.core.files import sha256
 from facemask.core.label_folders import what_is_not_ours
 
 CACHES = (".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
+_EXPORT_NOTES = (exported_model.NAME, "classifier.json", "faces.json")
+"""The file in an export that says what it is: of a detector, a classifier, a face detector. It is written last."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ def find_made_files(root: Path) -> list[Item]:
     """List the files that steps made below the project's folder, each with the reason to keep it or None.
 
     Removable are records, exports, predictions, labels for other tools, reports, the demo and caches. Listed with a
-    reason to keep them are an export whose run is gone, recordings of cameras and streams, labels that changed after
-    `make labels` wrote them, cross-validations, the records of folds that cross-validations use, and symbolic links,
-    whose targets others may share.
+    reason to keep them are an export whose run no longer has the checkpoint it was made from, recordings of cameras and
+    streams, labels that changed after `make labels` wrote them, cross-validations, the records of folds that
+    cross-validations use, and symbolic links, whose targets others may share.
 
     Not listed are images, runs, downloads, the events and snapshots of `make watch`, and what assigns images to splits
     and folds: `boxes.csv`, `inputs.json` (the proportions that `boxes.csv` was made with) and `folds.json`.
@@ -113,7 +117,30 @@ def _reason_to_keep(path: Path, root: Path) -> str | None:
         run = root / "workspace" / "models" / path.name
         if not any(run.rglob("ckpt-*.index")):
             return f"its run {run.relative_to(root)} has no checkpoint to export again"
+        if not _has_what_was_exported(run, path):
+            return f"nothing shows that its run {run.relative_to(root)} still has the checkpoint it was made from"
     return None
+
+
+def _has_what_was_exported(run: Path, export: Path) -> bool:
+    """Whether a run still has the checkpoint and the configuration that an export was made from.
+
+    A detector's export names both. The exports of classifiers and face detectors do not, so all checkpoints count. A
+    checkpoint that is newer than the export holds other weights, even under the same name (FRESH=1).
+    """
+    try:
+        [note] = (export / name for name in _EXPORT_NOTES if (export / name).is_file())
+        checkpoints = "ckpt-*.index"
+        if note.name == exported_model.NAME:
+            value = json.loads(note.read_text(encoding="utf-8"))
+            if value["config_sha256"] != sha256(run / "pipeline.config"):
+                return False
+            checkpoints = f"ckpt-{int(value['steps'])}.index"
+        found = [*run.glob(checkpoints), *run.glob(f"best/{checkpoints}")]
+        written = note.stat().st_mtime_ns
+        return bool(found) and all(path.stat().st_mtime_ns <= written for path in found)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def _size(path: Path) -> int:

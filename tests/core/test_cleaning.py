@@ -1,3 +1,6 @@
+import hashlib
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ GOES = [
     "workspace/reports/default/metrics.json",
     "workspace/predictions/default/1.png",
     "workspace/exported/default/saved_model/saved_model.pb",
+    "workspace/exported/default/model.json",
+    "workspace/exported/classifier/classifier.json",
     "workspace/labels/yolo/images/1.png",
     "workspace/labels/yolo/labels.json",
     ".ruff_cache/x",
@@ -31,7 +36,9 @@ STAYS = [
     "workspace/images/1.xml",
     "workspace/sample/1.png",
     "workspace/pretrained/zoo.tar.gz",
+    "workspace/models/classifier/best/ckpt-7.index",
     "workspace/models/default/ckpt-1.index",
+    "workspace/models/default/pipeline.config",
     "workspace/models/gone/pipeline.config",
     "workspace/exported/gone/saved_model/saved_model.pb",
     "workspace/crossval/five/crossval.json",
@@ -39,16 +46,19 @@ STAYS = [
     "workspace/labels/corrected/labels/1.txt",
     "workspace/watch/watch.sqlite3",
 ]
-NOTE = b'{"made": {"step": "labels"}}'
+NOTES = {
+    "labels.json": b'{"made": {"step": "labels"}}',
+    "model.json": json.dumps({"steps": 1, "config_sha256": hashlib.sha256(b"12345").hexdigest()}).encode(),
+}
 FILM = '{"format": 1, "source": {"name": "clip.mov", "live": false}}'
 CAMERA = '{"format": 1, "source": {"name": "camera 0", "live": true}}'
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name in GOES + STAYS:
+    for name in [*STAYS, *GOES]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(NOTE if name.endswith("labels.json") else b"12345")
+        (tmp_path / name).write_bytes(NOTES.get(Path(name).name, b"12345"))
     return tmp_path
 
 
@@ -59,7 +69,7 @@ def files(root: Path) -> set[str]:
 def test_what_can_be_made_again_goes_and_the_rest_stays(project: Path) -> None:
     freed = cleaning.remove_items(cleaning.find_made_files(project))
     assert files(project) == set(STAYS)
-    assert freed == 5 * (len(GOES) - 1) + len(NOTE)
+    assert freed == 5 * (len(GOES) - len(NOTES)) + sum(map(len, NOTES.values()))
     assert cleaning.remove_items(cleaning.find_made_files(project)) == 0
 
 
@@ -73,6 +83,37 @@ def test_labels_that_a_user_corrected_stay(project: Path) -> None:
     (project / "workspace/labels/yolo/images/1.txt").write_text("0 0.5 0.5 0.1 0.1")
     cleaning.remove_items(cleaning.find_made_files(project))
     assert (project / "workspace/labels/yolo/images/1.png").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["rotated away", "another configuration", "trained afresh", "no model.json", "a newer classifier"],
+)
+def test_an_export_whose_checkpoint_is_gone_stays(project: Path, change: str) -> None:
+    run, export = project / "workspace/models/default", project / "workspace/exported/default"
+    later = (export / "model.json").stat().st_mtime + 1
+    if change == "rotated away":
+        (run / "ckpt-1.index").rename(run / "ckpt-2.index")
+    elif change == "another configuration":
+        (run / "pipeline.config").write_text("other")
+    elif change == "trained afresh":
+        os.utime(run / "ckpt-1.index", (later, later))
+    elif change == "no model.json":
+        (export / "model.json").unlink()
+    else:
+        os.utime(project / "workspace/models/classifier/best/ckpt-7.index", (later, later))
+        export = export.with_name("classifier")
+    kept = [item.path for item in cleaning.find_made_files(project) if item.kept]
+    assert [path for path in kept if path.parent == export.parent] == [export, export.with_name("gone")]
+
+
+def test_an_export_of_the_best_checkpoint_goes(project: Path) -> None:
+    run = project / "workspace/models/default"
+    (run / "best").mkdir()
+    (run / "ckpt-1.index").rename(run / "best" / "ckpt-1.index")
+    (run / "ckpt-2.index").write_text("newer")
+    cleaning.remove_items(cleaning.find_made_files(project))
+    assert not (project / "workspace/exported/default").exists()
 
 
 def test_finding_removes_nothing(project: Path) -> None:
