@@ -114,6 +114,34 @@ def run(place: Path, count: int) -> None:
     assert 0.05 * count < outcomes.count("imported") < 0.95 * count
 
 
+LAUGHS = "a0: &a0 ha\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 25))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 25))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("data.yaml", f"{LAUGHS}names: [with_mask, without_mask]\nurl: *a24\nlicense: *a24\n", ""),
+        ("data.yaml", f"{MERGES}names: [with_mask, without_mask]\n", "no labels in any known format"),
+        ("data.yaml", f"names: [0x{'f' * 5000}, without_mask]\n", "data.yaml: its `names` hold a number"),
+        ("README.roboflow.txt", "\n" * 900_000 + "no licence\n", ""),
+        ("README.roboflow.txt", "License:" + " " * 900_000 + "\n", ""),
+    ],
+)
+@pytest.mark.timeout(60)
+def test_a_few_bytes_neither_hang_nor_fill_the_memory(tmp_path: Path, name: str, text: str, message: str) -> None:
+    source = tmp_path / "faces"
+    made_labels.pictures(source, list(TWO))
+    made_labels.yolo(source, TWO)
+    (source / name).write_text(text)
+    if message:
+        with pytest.raises(UserError, match=message):
+            import_labels(source, tmp_path / "images", tmp_path / "annotations", made_labels.mapping())
+    else:
+        report = import_labels(source, tmp_path / "images", tmp_path / "annotations", made_labels.mapping())
+        assert report.images == 2
+
+
 def test_hundreds_of_hostile_sources(tmp_path: Path) -> None:
     run(tmp_path / "place", 200)
 

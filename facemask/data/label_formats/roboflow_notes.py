@@ -25,6 +25,7 @@ def roboflow_origin(source: LabelSource) -> tuple[str, str]:
             continue
         found = re.search(r"https://(?:universe|app)\.roboflow\.com/[^\s\"'<>)]{1,150}", text)
         address = address or (found[0] if found else "")
-        found = re.search(r"^\s*Licen[sc]e:\s*(.{1,100})$", text, re.MULTILINE | re.IGNORECASE)
+        # Without `\s`, which crosses lines: a megabyte of empty lines would take hours.
+        found = re.search(r"^[ \t]*Licen[sc]e:[ \t]*(\S.{0,99})$", text, re.MULTILINE | re.IGNORECASE)
         licence = licence or (one_line(found[1]) if found else "")
     return address, licence

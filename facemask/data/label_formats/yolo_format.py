@@ -64,8 +64,8 @@ def read_yolo(source: LabelSource, files: list[str], finder: PictureFinder) -> F
                     file,
                     boxes,
                     normalised=True,
-                    origin=one_line((origin or {}).get("url") or ""),
-                    licence=one_line((origin or {}).get("license") or ""),
+                    origin=_plain((origin or {}).get("url")),
+                    licence=_plain((origin or {}).get("license")),
                 )
             )
     return ForeignLabels(tuple(pictures), tuple(problems))
@@ -113,13 +113,28 @@ def _names(source: LabelSource, file: str) -> dict[int, str]:
     )
     if not pairs or not all(isinstance(key, int) and isinstance(name, str | int | float) for key, name in pairs):
         raise UserError(f"{file}: its `names` are neither a list of names nor numbers with names.")
-    return {int(key): one_line(name) for key, name in pairs}
+    try:
+        return {int(key): one_line(name) for key, name in pairs}
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        raise UserError(f"{file}: its `names` hold a number of thousands of digits.") from None
+
+
+def _plain(value: Any) -> str:
+    """A text on one line; empty for anything else: written out, lists of aliases of lists may fill the memory."""
+    return one_line(value) if isinstance(value, str) else ""
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without merge keys (`<<`), which a few lines can nest so that they expand to billions of entries."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge nothing, so that a merge key ends the reading as an unknown tag."""
 
 
 def _yaml(source: LabelSource, file: str) -> dict[str, Any]:
     """The content of a YAML file; empty where it holds no mapping."""
     try:
-        value = yaml.safe_load(source.read(file, MAX_NAMES_BYTES))
+        value = yaml.load(source.read(file, MAX_NAMES_BYTES), _Loader)
     except (UserError, yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError):
         return {}
     return value if isinstance(value, dict) else {}
