@@ -54,7 +54,7 @@ def read_classes(path: Path | None = None) -> LabelMap:
     """
     path = path or find_config("classes.txt")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows' editors put a byte order mark first
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. It lists the classes, one name a line.") from None
     except (OSError, UnicodeDecodeError) as error:

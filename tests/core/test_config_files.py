@@ -39,3 +39,8 @@ def test_a_file_elsewhere_finds_its_neighbours_first(tmp_path: Path) -> None:
 def test_a_config_that_nobody_has_is_an_error() -> None:
     with pytest.raises(UserError, match=r"none\.txt"):
         find_config("none.txt")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_class(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("with_mask\nwithout_mask\n", encoding="utf-8-sig")
+    assert read_classes(tmp_path / "classes.txt").names == ("with_mask", "without_mask")

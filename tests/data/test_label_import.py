@@ -252,6 +252,15 @@ def test_a_wrong_map_is_refused(source: Path, text: str, message: str) -> None:
     assert_nothing_written(source.parent)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name_or_a_box(source: Path) -> None:
+    made_labels.yolo(source, TWO)
+    (source / "data.yaml").unlink()
+    (source / "classes.txt").write_text("with_mask\nwithout_mask\n")
+    for path in source.glob("*.txt"):
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert run(source).boxes == Counter(with_mask=2, without_mask=1)
+
+
 # ---- copies, links, names of files ----
 
 

@@ -90,7 +90,7 @@ def _boxes(data: bytes, names: dict[int, str]) -> tuple[Box, ...]:
     """The boxes of a text file, as parts of width and height. Raises ValueError, which says what is wrong in it."""
     from supervision.dataset.formats.yolo import yolo_annotations_to_detections
 
-    lines = [line for line in data.decode("utf-8").splitlines() if line.strip()]
+    lines = [line for line in data.decode("utf-8-sig").splitlines() if line.strip()]
     found = yolo_annotations_to_detections(lines, resolution_wh=(1, 1), with_masks=False)
     ids = [int(value) for value in found.class_id] if lines else []
     for number, class_id in enumerate(ids, start=1):
@@ -141,4 +141,4 @@ def _yaml(source: LabelSource, file: str) -> dict[str, Any]:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+    return data.decode("utf-8-sig", "replace")
