@@ -252,6 +252,28 @@ def test_a_wrong_map_is_refused(source: Path, text: str, message: str) -> None:
     assert_nothing_written(source.parent)
 
 
+def test_the_picture_beside_an_xml_counts_before_its_filename(source: Path) -> None:
+    for stem, other, box in (("a", "b", TWO["a.jpg"]), ("b", "a", TWO["b.jpg"])):
+        made_labels.voc(source, {f"{stem}.jpg": box})
+        rewrite(source / "Annotations" / f"{stem}.xml", f"{stem}.jpg<", f"{other}.jpg<")
+        (source / "Annotations" / f"{stem}.xml").rename(source / f"{stem}.xml")
+    report = run(source)
+    assert report.folder is not None
+    assert imported(report.folder) == {"a.xml": TWO["a.jpg"], "b.xml": TWO["b.jpg"]}
+
+
+def test_of_several_pictures_beside_an_xml_its_filename_names_one(source: Path) -> None:
+    made_labels.pictures(source, ["a.png"])
+    made_labels.voc(source, {"a.png": TWO["a.jpg"]})
+    (source / "Annotations" / "a.xml").rename(source / "a.xml")
+    report = run(source)
+    assert report.folder is not None
+    assert (report.folder / "a.png").exists()
+    rewrite(source / "a.xml", "a.png", "b.jpg")
+    with pytest.raises(UserError, match=r"'a' may be a\.jpg or a\.png"):
+        run(source)
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name_or_a_box(source: Path) -> None:
     made_labels.yolo(source, TWO)
     (source / "data.yaml").unlink()

@@ -95,6 +95,11 @@ class PictureFinder:
             self._by_file[file].append(name)
             self._by_stem[file.rpartition(".")[0]].append(name)
 
+    def beside(self, file: str) -> list[str]:
+        """The pictures in the folder of a file of labels that have its name, apart from the suffix."""
+        folder, _, name = file.rpartition("/")
+        return [path for path in self._by_stem.get(name.rpartition(".")[0], []) if path.rpartition("/")[0] == folder]
+
     def find(self, named: str, near: str) -> str:
         """The picture that `named` means, with or without folders and suffix.
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from facemask.data.discovery import last_part
 from facemask.data.label_formats.foreign_labels import ForeignLabels, ForeignPicture, one_line
 from facemask.data.label_formats.label_source import LabelSource, PictureFinder, PictureNotFoundError
 from facemask.data.voc import MAX_BYTES, VocError, parse_voc
@@ -22,7 +23,10 @@ def voc_files(source: LabelSource) -> list[str]:
 
 
 def read_foreign_voc(source: LabelSource, files: list[str], finder: PictureFinder) -> ForeignLabels:
-    """Read the XML files. `<filename>` names the picture; without it the picture has the XML file's name."""
+    """Read the XML files. A picture beside the XML that has its name is the labelled one, as in `make records`.
+
+    Where there is none, `<filename>` names the picture, else the XML's name does.
+    """
     pictures: list[ForeignPicture] = []
     problems: list[str] = []
     for file in files:
@@ -45,6 +49,12 @@ def read_foreign_voc(source: LabelSource, files: list[str], finder: PictureFinde
 
 def _picture(filename: str, file: str, finder: PictureFinder) -> str:
     stem = file.rpartition("/")[2].rpartition(".")[0]
+    beside = finder.beside(file)
+    if beside:
+        named = last_part(filename)
+        # Which of several it is only <filename> can say; a name beyond them would move the boxes to another picture.
+        only = [name for name in beside if len(beside) == 1 or last_part(name) == named]
+        return only[0] if only else finder.find(stem, near=file)
     try:
         return finder.find(filename or stem, near=file)
     except PictureNotFoundError:
