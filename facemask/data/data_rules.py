@@ -46,6 +46,7 @@ RULES = {
         "Keep one of the images, or name it in <filename>.",
         stops=True,
     ),
+    "several_xmls": Rule(ERROR, "several XML files of one name", "Keep one of them.", stops=True),
     "link_outside": Rule(
         ERROR, "symbolic link out of the folder", "Put the file itself there, or remove the link.", stops=True
     ),

@@ -72,6 +72,9 @@ def discover_pictures(root: Path) -> tuple[list[DiscoveredPicture], list[Finding
         files = list(group)
         xmls = [path for path in files if _suffix(path) == _XML]
         pictures = [path for path in files if _suffix(path) != _XML]
+        if len(xmls) > 1:
+            findings.append(Finding("several_xmls", xmls[0], ", ".join(last_part(xml) for xml in xmls)))
+            continue
         for xml in xmls:
             name = _image_of(root, xml, pictures)
             if name is None:

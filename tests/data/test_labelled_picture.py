@@ -78,6 +78,16 @@ def test_of_several_images_the_named_one_counts(tmp_path: Path):
     assert rules(findings) == ["several_images"]
 
 
+def test_several_xml_files_of_one_name_stop(tmp_path: Path):
+    save(tmp_path, "a.jpg")
+    (tmp_path / "a.XML").write_bytes((tmp_path / "a.xml").read_bytes())
+    save(tmp_path, "b.jpg")
+    sources, findings = discover_pictures(tmp_path)
+    assert [source.name for source in sources] == ["b.jpg"]
+    with pytest.raises(UserError, match=r"a\.XML: several XML files of one name: a\.XML, a\.xml\. Keep one of them"):
+        refuse_stopping_findings(tmp_path, findings)
+
+
 def test_a_folder_without_labelled_images_is_said(tmp_path: Path):
     with pytest.raises(UserError, match="missing"):
         discover_pictures(tmp_path / "missing")
