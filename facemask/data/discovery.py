@@ -82,6 +82,8 @@ def discover_pictures(root: Path) -> tuple[list[DiscoveredPicture], list[Finding
                 findings.append(Finding("several_images" if pictures else "xml_without_image", xml, many))
             else:
                 labelled.append(DiscoveredPicture(name, sys.intern(xml.rpartition(".")[2])))
+                why = f"{last_part(xml)} is that of {last_part(name)}; rename this image before you label it"
+                findings += [Finding("image_without_xml", other, why) for other in pictures if other != name]
         if not xmls:
             findings += [Finding("image_without_xml", picture) for picture in pictures]
     if not labelled and not any(RULES[finding.rule].stops for finding in findings):

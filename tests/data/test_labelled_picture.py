@@ -71,7 +71,8 @@ def test_of_several_images_the_named_one_counts(tmp_path: Path):
     save(tmp_path, "a.png", filename="C:\\photos\\a.png")
     [source], findings = discover_pictures(tmp_path)
     assert source.name == "a.png"
-    assert not findings
+    why = "a.xml is that of a.png; rename this image before you label it"
+    assert findings == [Finding("image_without_xml", "a.jpg", why)]
     save(tmp_path, "a.png", filename="../../etc/passwd")
     sources, findings = discover_pictures(tmp_path)
     assert not sources
