@@ -30,6 +30,7 @@ from facemask.data.label_formats.foreign_labels import ForeignPicture, one_line
 from facemask.data.label_formats.format_table import recognise_format
 from facemask.data.label_formats.label_source import LabelSource, PictureFinder, open_label_source
 from facemask.data.label_formats.roboflow_notes import roboflow_origin
+from facemask.data.label_formats.voc_format import unreadable_xml
 from facemask.data.labelled_picture import MIN_SIDE
 from facemask.data.perceptual_hash import MAX_DISTANCE, look_alikes
 from facemask.data.picture_hashes import PictureHashes, hash_picture, pictures_below
@@ -300,7 +301,9 @@ def _fitted(box: Box, size: tuple[int, int], clip: bool) -> tuple[Box, str]:
 
 
 def _unreadable(source: LabelSource, format_name: str) -> Iterator[str]:
-    """The damaged JSON files, if the labels are in JSON: such a file may contain labels."""
+    """The damaged JSON files, if the labels are in JSON, or else XML files: such a file may contain labels."""
+    if format_name in ("voc", "cvat"):
+        yield from unreadable_xml(source)
     if format_name in ("coco", "label_studio"):
         for name in source.with_suffix(".json"):
             try:

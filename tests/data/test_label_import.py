@@ -442,6 +442,29 @@ def test_a_damaged_file_of_labels_beside_a_good_one_is_not_passed_over(source: P
         run(source)
 
 
+@pytest.mark.parametrize("name", ["voc", "cvat"])
+@pytest.mark.parametrize("data", [b"", b"\0\0", "<annotation>".encode("utf-16")])
+def test_a_damaged_xml_beside_a_good_one_is_not_passed_over(source: Path, name: str, data: bytes) -> None:
+    MAKERS[name](source, TWO)
+    (source / "damaged.xml").write_bytes(data)
+    with pytest.raises(UserError, match=r"damaged.xml: not XML"):
+        run(source)
+
+
+def test_a_damaged_xml_alone_is_named(source: Path) -> None:
+    (source / "damaged.xml").write_bytes(b"")
+    with pytest.raises(UserError, match=r"damaged.xml: not XML"):
+        run(source)
+
+
+@pytest.mark.parametrize("name", ["voc", "cvat"])
+def test_xml_in_utf_16_is_read(source: Path, name: str) -> None:
+    MAKERS[name](source, TWO)
+    for path in source.rglob("*.xml"):
+        path.write_text(path.read_text(), encoding="utf-16")
+    assert run(source).images == 2
+
+
 def test_a_picture_that_is_labelled_twice_is_refused(source: Path) -> None:
     made_labels.coco(source, TWO)
     made_labels.coco(source / "more", {"a.jpg": ()})

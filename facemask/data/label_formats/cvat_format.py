@@ -19,7 +19,7 @@ from facemask.data.label_formats.label_source import (
     PictureFinder,
     PictureNotFoundError,
 )
-from facemask.data.label_formats.voc_format import root_tag
+from facemask.data.label_formats.voc_format import xml_files
 from facemask.data.voc import Box, VocError, parse_untrusted_xml
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def cvat_files(source: LabelSource) -> list[str]:
     """The XML files whose root is `<annotations>`."""
-    return [name for name in source.with_suffix(".xml") if root_tag(source.head(name)) == b"annotations"]
+    return xml_files(source, "annotations")
 
 
 def read_cvat(source: LabelSource, files: list[str], finder: PictureFinder) -> ForeignLabels:

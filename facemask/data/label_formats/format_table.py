@@ -9,7 +9,7 @@ from facemask.data.label_formats.cvat_format import cvat_files, read_cvat
 from facemask.data.label_formats.foreign_labels import ForeignLabels
 from facemask.data.label_formats.label_source import LabelSource, PictureFinder
 from facemask.data.label_formats.label_studio_format import label_studio_files, read_label_studio
-from facemask.data.label_formats.voc_format import read_foreign_voc, voc_files
+from facemask.data.label_formats.voc_format import read_foreign_voc, unreadable_xml, voc_files
 from facemask.data.label_formats.yolo_format import read_yolo, yolo_files
 
 
@@ -61,6 +61,8 @@ def recognise_format(source: LabelSource, name: str = "") -> tuple[LabelFormat, 
     if not found:
         for file in source.with_suffix(".json"):
             source.read_json(file)  # a file that is not JSON is the likeliest cause, and its error says so
+        for line in unreadable_xml(source):
+            raise UserError(line)
         wanted = rows[0].title if name else f"any known format ({known})"
         inner = next((f" It holds {file}; unpack that first." for file in source.with_suffix(".zip")), "")
         raise UserError(f"{source.path}: no labels in {wanted} in it.{inner}")

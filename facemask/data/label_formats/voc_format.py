@@ -1,25 +1,52 @@
 """Pascal VOC as other tools write it: the XML files in a folder of their own, or beside the pictures."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from facemask.core.errors import UserError
 from facemask.data.discovery import last_part
 from facemask.data.label_formats.foreign_labels import ForeignLabels, ForeignPicture, one_line
-from facemask.data.label_formats.label_source import LabelSource, PictureFinder, PictureNotFoundError
-from facemask.data.voc import MAX_BYTES, VocError, parse_voc
+from facemask.data.label_formats.label_source import MAX_LABEL_BYTES, LabelSource, PictureFinder, PictureNotFoundError
+from facemask.data.voc import MAX_BYTES, VocError, parse_untrusted_xml, parse_voc
 
 _SAYS_NOTHING = {"unknown", "unspecified", ""}
 
 
-def root_tag(head: bytes) -> bytes:
-    """The name of an XML file's root element, from its first bytes; empty if there is none."""
-    found = re.search(rb"<([A-Za-z_][\w.-]{0,80})", head)
-    return found[1] if found else b""
+def root_tag(source: LabelSource, name: str) -> str:
+    """The name of an XML file's root element.
+
+    Raises:
+        UserError: The file cannot be read, or it is damaged before the root begins.
+    """
+    found = re.search(rb"<([A-Za-z_][\w.-]{0,80})", source.head(name))
+    # Only the parser knows UTF-16, and what an empty file lacks.
+    return found[1].decode() if found else parse_untrusted_xml(Path(name), source.read(name, MAX_LABEL_BYTES)).tag
+
+
+def xml_files(source: LabelSource, root: str) -> list[str]:
+    """The XML files with that root; none of those that `unreadable_xml` names."""
+    found = []
+    for name in source.with_suffix(".xml"):
+        with contextlib.suppress(UserError):
+            if root_tag(source, name) == root:
+                found.append(name)
+    return found
+
+
+def unreadable_xml(source: LabelSource) -> Iterator[str]:
+    """A line for each XML file whose root cannot be read: it may hold labels."""
+    for name in source.with_suffix(".xml"):
+        try:
+            root_tag(source, name)
+        except UserError as error:
+            yield str(error)
 
 
 def voc_files(source: LabelSource) -> list[str]:
     """The XML files whose root is `<annotation>`."""
-    return [name for name in source.with_suffix(".xml") if root_tag(source.head(name)) == b"annotation"]
+    return xml_files(source, "annotation")
 
 
 def read_foreign_voc(source: LabelSource, files: list[str], finder: PictureFinder) -> ForeignLabels:
