@@ -252,6 +252,15 @@ def test_a_wrong_map_is_refused(source: Path, text: str, message: str) -> None:
     assert_nothing_written(source.parent)
 
 
+def test_a_relation_in_label_studio_is_passed_over(source: Path) -> None:
+    path = made_labels.label_studio(source, TWO)
+    tasks = json.loads(path.read_text())
+    relation = {"type": "relation", "from_id": "box1", "to_id": "box2", "direction": "right", "labels": []}
+    tasks[0]["annotations"][0]["result"].append(relation)
+    path.write_text(json.dumps(tasks))
+    assert run(source).boxes == Counter(with_mask=2, without_mask=1)
+
+
 def test_the_picture_beside_an_xml_counts_before_its_filename(source: Path) -> None:
     for stem, other, box in (("a", "b", TWO["a.jpg"]), ("b", "a", TWO["b.jpg"])):
         made_labels.voc(source, {f"{stem}.jpg": box})

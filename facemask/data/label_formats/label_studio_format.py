@@ -103,11 +103,13 @@ def _file_of(text: str) -> str:
 
 def _boxes(region: Any) -> list[Box]:
     """The box of a region, none where it is about the whole picture. Raises ValueError, which says what is wrong."""
-    if not isinstance(region, dict) or not isinstance(region.get("value"), dict):
-        raise ValueError("it has no value")
-    kind, value = str(region.get("type")), region["value"]
+    if not isinstance(region, dict):
+        raise ValueError("it is no region")
+    kind, value = str(region.get("type")), region.get("value")
     if kind in ("choices", "textarea", "rating", "number", "taxonomy", "relation"):
-        return []
+        return []  # before the value is read: a relation has none
+    if not isinstance(value, dict):
+        raise ValueError("it has no value")
     if kind not in ("rectanglelabels", "polygonlabels"):
         raise ValueError(f"{kind[:40]} is no box. Remove it in Label Studio")
     labels = value.get(kind)
