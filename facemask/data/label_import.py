@@ -26,7 +26,7 @@ from facemask.core.files import holding_lock, replacing_file, sha256, spreadshee
 from facemask.core.provenance import made_by
 from facemask.data import images
 from facemask.data.class_mapping import ClassMapping
-from facemask.data.label_formats.foreign_labels import ForeignPicture, one_line
+from facemask.data.label_formats.foreign_labels import ForeignLabels, ForeignPicture, one_line
 from facemask.data.label_formats.format_table import recognise_format
 from facemask.data.label_formats.label_source import LabelSource, PictureFinder, open_label_source
 from facemask.data.label_formats.roboflow_notes import roboflow_origin
@@ -203,7 +203,7 @@ def import_labels(
         fresh, copies, notes = _without_copies(usable, there, options.keep_look_alikes)
         left_out = problems + [f"{checked.picture.image}: has only boxes that are dropped" for checked in emptied]
         left_out += copies
-        notes += _about_unlabelled(labels, holder, finder, read.pictures)
+        notes += _about_unlabelled(labels, holder, finder, read)
         origin, licence = roboflow_origin(labels)
         targets: tuple[Path, ...] = ()
         if fresh:
@@ -325,16 +325,15 @@ def _labelled_twice(pictures: Iterable[ForeignPicture]) -> Iterator[str]:
 
 
 def _about_unlabelled(
-    labels: LabelSource, holder: LabelSource, finder: PictureFinder, pictures: Iterable[ForeignPicture]
+    labels: LabelSource, holder: LabelSource, finder: PictureFinder, read: ForeignLabels
 ) -> list[str]:
-    """A note on the pictures without labels. None for a single file, because other pictures may lie beside it."""
-    if holder is labels and len(labels.label_names) < len(labels.names):
-        return []
-    labelled = {picture.image for picture in pictures}
-    without = [name for name in finder.names if name not in labelled]
+    """A note on the pictures without labels. For a single file those it names, because others may lie beside it."""
+    alone = holder is labels and len(labels.label_names) < len(labels.names)
+    labelled = {picture.image for picture in read.pictures}
+    without = [name for name in dict.fromkeys(read.unlabelled if alone else finder.names) if name not in labelled]
     if not without:
         return []
-    names = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
+    names = ", ".join(map(one_line, without[:_SHOWN])) + (", ..." if len(without) > _SHOWN else "")
     return [f"{len(without):,} pictures have no labels and are left out: {names}"]
 
 

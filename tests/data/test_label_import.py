@@ -351,6 +351,19 @@ def test_pictures_without_labels_are_named(source: Path) -> None:
     assert run(source).notes == ("1 pictures have no labels and are left out: b.jpg",)
 
 
+def test_tasks_that_nobody_annotated_are_counted_and_twenty_are_named(source: Path) -> None:
+    names = [f"c{number:02}.jpg" for number in range(21)]
+    made_labels.pictures(source, names)
+    path = made_labels.label_studio(source, TWO | dict.fromkeys(names, ()))
+    tasks = json.loads(path.read_text())
+    for task in tasks[2:]:
+        task["annotations"] = []
+    path.write_text(json.dumps(tasks))
+    note = f"21 pictures have no labels and are left out: {', '.join(names[:20])}, ..."
+    assert run(source).notes == (note,)
+    assert run(path).notes == (note,)
+
+
 # ---- bad input: one line each, and nothing is imported ----
 
 

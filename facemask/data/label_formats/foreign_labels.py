@@ -43,10 +43,12 @@ class ForeignLabels:
     Attributes:
         pictures: The labelled pictures, in the order of the source; none that has a problem.
         problems: A line for each thing that is wrong; it names the file.
+        unlabelled: The paths of the pictures that the files of labels name, and that nobody has labelled.
     """
 
     pictures: tuple[ForeignPicture, ...]
     problems: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
 
 
 def finite_number(value: Any) -> float | None:

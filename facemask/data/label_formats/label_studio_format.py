@@ -32,11 +32,12 @@ def label_studio_files(source: LabelSource) -> list[str]:
 def read_label_studio(source: LabelSource, files: list[str], finder: PictureFinder) -> ForeignLabels:
     """Read tasks: rectangles (of turned ones the upright box around them), and the boxes around polygons.
 
-    A task that nobody has annotated is passed over; one that several people annotated is a problem, since nothing says
+    A task that nobody has annotated is not labelled; one that several people annotated is a problem, since nothing says
     who is right.
     """
     pictures: list[ForeignPicture] = []
     problems: list[str] = []
+    unlabelled: list[str] = []
     for file in files:
         for number, task in enumerate(source.read_json(file), start=1):
             where = f"{file}: task {number}"
@@ -51,6 +52,7 @@ def read_label_studio(source: LabelSource, files: list[str], finder: PictureFind
                 problems.append(f"{where}: {error}")
                 continue
             if not answers:
+                unlabelled.append(image)
                 continue
             if len(answers) > 1:
                 problems.append(f"{where} ({image}): has {len(answers)} annotations. Keep one of them in Label Studio")
@@ -68,7 +70,7 @@ def read_label_studio(source: LabelSource, files: list[str], finder: PictureFind
                 pictures.append(ForeignPicture(image, file, tuple(boxes), normalised=True, width=width, height=height))
     if not pictures and not problems:
         raise UserError(f"{files[0]}: no task in it is annotated.")
-    return ForeignLabels(tuple(pictures), tuple(problems))
+    return ForeignLabels(tuple(pictures), tuple(problems), tuple(unlabelled))
 
 
 def _is_task(item: Any) -> bool:
