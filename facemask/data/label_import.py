@@ -203,6 +203,7 @@ def import_labels(
         fresh, copies, notes = _without_copies(usable, there, options.keep_look_alikes)
         left_out = problems + [f"{checked.picture.image}: has only boxes that are dropped" for checked in emptied]
         left_out += copies
+        notes = [*dict.fromkeys((*labels.notes, *holder.notes)), *notes]
         notes += _about_unlabelled(labels, holder, finder, read)
         origin, licence = roboflow_origin(labels)
         targets: tuple[Path, ...] = ()

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -349,6 +350,12 @@ def test_a_source_named_like_a_split_does_not_become_one(tmp_path: Path) -> None
 def test_pictures_without_labels_are_named(source: Path) -> None:
     made_labels.yolo(source, {"a.jpg": TWO["a.jpg"]})
     assert run(source).notes == ("1 pictures have no labels and are left out: b.jpg",)
+
+
+def test_files_whose_names_are_not_utf_8_are_counted(source: Path) -> None:
+    made_labels.coco(source, TWO)
+    (source / os.fsdecode(b"\xe9.jpg")).write_bytes(b"")
+    assert run(source).notes == ("1 files or folders whose names are not UTF-8 are left out",)
 
 
 def test_tasks_that_nobody_annotated_are_counted_and_twenty_are_named(source: Path) -> None:

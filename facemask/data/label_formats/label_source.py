@@ -9,7 +9,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ class LabelSource:
         label_names: Those in which labels are looked for: all, or the one file that the user gave.
         read: Gives the bytes of a file, by its name and the largest size that is allowed.
         folder: Where the files lie; None in a zip.
+        notes: Lines about what is there and is left out.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class LabelSource:
     label_names: tuple[str, ...]
     read: Callable[[str, int], bytes]
     folder: Path | None
+    notes: tuple[str, ...] = ()
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """The names in `label_names` with one of the suffixes, in whatever case."""
@@ -180,12 +182,18 @@ def _parsed_json(source: LabelSource, name: str) -> Any:
 
 
 def _folder_source(path: Path, folder: Path, only: str | None) -> LabelSource:
-    names = tuple(sorted(_files_below(folder)))
-    return LabelSource(path, names, names if only is None else (only,), functools.partial(_from_folder, folder), folder)
+    notes: Counter[str] = Counter()
+    names = tuple(sorted(_files_below(folder, notes)))
+    lines = tuple(f"{count:,} {what} left out" for what, count in notes.items())
+    read = functools.partial(_from_folder, folder)
+    return LabelSource(path, names, names if only is None else (only,), read, folder, lines)
 
 
-def _files_below(folder: Path) -> Iterator[str]:
-    """The relative paths of the plain files that are not hidden. Links that leave the folder are not followed."""
+def _files_below(folder: Path, left_out: Counter[str]) -> Iterator[str]:
+    """The relative paths of the plain files that are not hidden. Links that leave the folder are not followed.
+
+    Files whose names are not UTF-8 are counted in `left_out`.
+    """
     inside = os.path.realpath(folder)
     waiting, count = [""], 0
     while waiting:
@@ -194,7 +202,10 @@ def _files_below(folder: Path) -> Iterator[str]:
             with os.scandir(folder / below) as entries:
                 for entry in entries:
                     name = f"{below}/{entry.name}" if below else entry.name
-                    if entry.name.startswith(".") or entry.name == "__MACOSX" or not is_utf8(name):
+                    if entry.name.startswith(".") or entry.name == "__MACOSX":
+                        continue
+                    if not is_utf8(name):
+                        left_out["files or folders whose names are not UTF-8 are"] += 1
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(name)
