@@ -358,6 +358,30 @@ def test_files_whose_names_are_not_utf_8_are_counted(source: Path) -> None:
     assert run(source).notes == ("1 files or folders whose names are not UTF-8 are left out",)
 
 
+def test_a_file_of_labels_may_lie_beside_a_folder_that_cannot_be_read(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made_labels.coco(source, TWO)
+    (source / "private").mkdir()
+    scan = os.scandir
+
+    def refusing(folder: Path | int) -> Any:
+        if folder == source / "private":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    report = run(path)
+    assert report.images == 2
+    assert report.notes == ("1 folder that cannot be read (private: Permission denied) is left out",)
+
+
+def test_a_link_to_a_file_of_labels_is_followed(source: Path) -> None:
+    link = source.parent / "link.json"
+    link.symlink_to(made_labels.coco(source, TWO))
+    assert run(link).images == 2
+
+
 def test_tasks_that_nobody_annotated_are_counted_and_twenty_are_named(source: Path) -> None:
     names = [f"c{number:02}.jpg" for number in range(21)]
     made_labels.pictures(source, names)

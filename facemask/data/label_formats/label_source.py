@@ -18,6 +18,7 @@ from typing import Any
 from facemask.core.errors import UserError
 from facemask.core.files import is_utf8, read_plain_file
 from facemask.data import images
+from facemask.data.label_formats.foreign_labels import one_line
 
 MAX_LABEL_BYTES = 512 << 20
 """The largest file of labels that is read. COCO's own, of 118,000 pictures, has 448 MB."""
@@ -158,7 +159,9 @@ def open_label_source(path: Path) -> Iterator[LabelSource]:
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError) as error:
             raise UserError(f"{path}: not a whole zip archive ({error}). Download it again.") from None
     else:
-        yield _folder_source(path, path.resolve().parent, path.name)
+        # What a link points at, whose name may differ from the link's.
+        file = path.resolve()
+        yield _folder_source(path, file.parent, file.name)
 
 
 def _common(one: list[str], other: list[str]) -> int:
@@ -192,7 +195,7 @@ def _folder_source(path: Path, folder: Path, only: str | None) -> LabelSource:
 def _files_below(folder: Path, left_out: Counter[str]) -> Iterator[str]:
     """The relative paths of the plain files that are not hidden. Links that leave the folder are not followed.
 
-    Files whose names are not UTF-8 are counted in `left_out`.
+    Files whose names are not UTF-8, and folders below `folder` that cannot be read, are counted in `left_out`.
     """
     inside = os.path.realpath(folder)
     waiting, count = [""], 0
@@ -215,7 +218,9 @@ def _files_below(folder: Path, left_out: Counter[str]) -> Iterator[str]:
                             raise UserError(f"{folder}: more than {MAX_FILES:,} files. Give the data set's own folder.")
                         yield name
         except OSError as error:
-            raise UserError(f"{folder / below}: cannot be read ({error.strerror}).") from None
+            if not below:
+                raise UserError(f"{folder}: cannot be read ({error.strerror}).") from None
+            left_out[f"folder that cannot be read ({one_line(below)}: {error.strerror}) is"] += 1
 
 
 def _from_folder(folder: Path, name: str, limit: int) -> bytes:
