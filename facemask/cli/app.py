@@ -12,6 +12,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import os
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,7 @@ def command_of(step: str) -> TyperCommand:
     """The command of a step, from the signature and the docstring of its `main`."""
     module = importlib.import_module(f"facemask.cli.{step}{SUFFIX}")
     app = typer.Typer(**PLAIN)
-    app.command(step)(_with_positional(module.main))
+    app.command(step)(_with_positional(_with_home_folders(module.main)))
     command = typer.main.get_command(app)
     assert isinstance(command, TyperCommand)
     return command
@@ -92,6 +93,25 @@ class Steps(TyperGroup):
         """Write the list of the steps for `facemask --help`."""
         with formatter.section("Steps"):
             formatter.write_dl([(step, summary_of(step)) for step in step_names()])
+
+
+def _with_home_folders(step: Callable[..., None]) -> Callable[..., None]:
+    """Let every option of a step that is a path begin with `~`, which no shell expands after a variable's `=` in make.
+
+    A name that is no user's, as in `~name`, stays as it is.
+    """
+
+    @functools.wraps(step)
+    def with_home_folders(**values: Any) -> None:
+        paths = {
+            name: Path(os.path.expanduser(value))  # noqa: PTH111 (Path.expanduser raises an error for an unknown user)
+            for name, value in values.items()
+            if isinstance(value, Path)
+        }
+        step(**values | paths)
+
+    with_home_folders.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]
+    return with_home_folders
 
 
 def _with_positional(step: Callable[..., None]) -> Callable[..., None]:

@@ -11,14 +11,14 @@ from facemask.cli import options
 def main(
     images: options.Images = options.IMAGES,
     archive: Annotated[
-        str, typer.Option(help="Kaggle's zip file, downloaded by hand (or a folder with its content).")
-    ] = "",
+        Path | None, typer.Option(help="Kaggle's zip file, downloaded by hand (or a folder with its content).")
+    ] = None,
 ) -> None:
     """Download Face Mask Detection from Kaggle (853 photographs, Pascal VOC, CC0) to the folder of images."""
     from facemask.core.files import write_json
     from facemask.core.provenance import made_by
     from facemask.data import kaggle
 
-    summary = kaggle.install_dataset(Path(archive) if archive else kaggle.download_dataset(), images)
+    summary = kaggle.install_dataset(archive or kaggle.download_dataset(), images)
     write_json(images / "data.json", {"digest": summary.digest, "made": made_by("data", dataset=kaggle.HANDLE)})
     print(summary.text())

@@ -10,9 +10,9 @@ from facemask.cli import options
 
 def main(
     from_: Annotated[
-        str,
+        Path | None,
         typer.Option("--from", help="Folder, zip archive, or JSON, XML or YAML file with the labels."),
-    ] = "",
+    ] = None,
     map_: Annotated[
         str, typer.Option("--map", help="Our class for each of its names: mask:with_mask,no-mask:without_mask.")
     ] = "",
@@ -21,8 +21,8 @@ def main(
         str, typer.Option("--format", help="coco, yolo, cvat, label_studio or voc. Default: recognised.")
     ] = "",
     pictures: Annotated[
-        str, typer.Option(help="Folder or zip of the pictures, where they are not with the labels.")
-    ] = "",
+        Path | None, typer.Option(help="Folder or zip of the pictures, where they are not with the labels.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the new folder in IMAGES. Default: the source's.")] = "",
     origin: Annotated[str, typer.Option(help="Where the pictures come from. Default: what the source says.")] = "",
     licence: Annotated[str, typer.Option(help="The pictures' licence. Default: what the source says.")] = "",
@@ -47,11 +47,10 @@ def main(
     from facemask.data.class_mapping import parse_class_mapping
     from facemask.data.label_import import ImportOptions, import_labels
 
-    if not from_:
+    if from_ is None:
         raise UserError("Say what to import: make import FROM=<folder, zip, JSON or XML file>.")
     mapping = parse_class_mapping(map_, drop, read_classes(classes))
     chosen = ImportOptions(format_, name, origin, licence, link, clip, skip, keep_look_alikes, keep_splits, processes)
-    beside = Path(pictures) if pictures else None
     with records_summary.records_progress("import") as advance:
-        report = import_labels(Path(from_), images, annotations, mapping, chosen, beside, advance)
+        report = import_labels(from_, images, annotations, mapping, chosen, pictures, advance)
     print(report.text())

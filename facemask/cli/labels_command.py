@@ -10,7 +10,7 @@ from facemask.cli import options
 
 def main(
     out: Annotated[str, typer.Option(help="The format: coco, yolo, cvat or label_studio.")] = "",
-    folder: Annotated[str, typer.Option(help="Folder to write. Default: workspace/labels/<OUT>.")] = "",
+    folder: Annotated[Path | None, typer.Option(help="Folder to write. Default: workspace/labels/<OUT>.")] = None,
     images: options.Images = options.IMAGES,
     annotations: options.Annotations = options.ANNOTATIONS,
     classes: options.Classes = options.CLASSES,
@@ -24,7 +24,7 @@ def main(
 
     if not out:
         raise UserError("Say for which tool: make labels OUT=coco, yolo, cvat or label_studio.")
-    target = Path(folder) if folder else Path("workspace/labels") / out
+    target = folder or Path("workspace/labels") / out
     with records_summary.records_progress("labels") as advance:
         report = export_labels(images, annotations, target, out, read_classes(classes), processes, advance)
     print(report.text())

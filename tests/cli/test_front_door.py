@@ -132,6 +132,31 @@ def test_an_unknown_variable_names_the_nearest_and_lists_all(wrong: str) -> None
     assert "EVAL_EVERY" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("step", "given"),
+    [
+        ("import", {"FROM": "~/gone"}),
+        ("import", {"FROM": "configs", "PICTURES": "~/gone"}),
+        ("import", {"FROM": "configs", "CLASSES": "~/gone"}),
+        ("data", {"ARCHIVE": "~/gone"}),
+        ("records", {"IMAGES": "~/gone"}),
+        ("infer", {"IMG": "docs/augmentations.jpg", "RUN": "x", "EXPORTED": "~/gone"}),
+    ],
+)
+def test_every_path_may_begin_with_the_home_folder(
+    step: str, given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = from_make(step, **given)
+    assert done.returncode == 2
+    assert str(tmp_path / "gone") in done.stderr
+
+
+def test_a_name_that_is_no_users_stays() -> None:
+    done = from_make("import", FROM="~no-such-user/x")
+    assert "~no-such-user/x: no such file" in done.stderr
+
+
 def test_a_variable_of_another_target_of_the_same_make_is_no_error() -> None:
     given = {"RUN": "a", "IMAGES": "b"}
     found = make_variables.to_arguments(command_of("records"), "records", given, [command_of("train")])
