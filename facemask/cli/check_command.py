@@ -28,6 +28,7 @@ def main(
     from facemask.data.anchors import Anchors
     from facemask.data.splits import Proportions, parse_look_alikes
 
+    check_page.refuse_wrong_page(page)
     label_map, proportions, anchors = read_classes(classes), Proportions.parse(split), Anchors(size, anchor_scale)
     with records_summary.records_progress("check") as advance:
         checked = dataset_check.check_data_set(

@@ -12,6 +12,7 @@ from PIL import ImageDraw
 from facemask.core import charts
 from facemask.core.charts import BarGroup
 from facemask.core.colours import chart_colour
+from facemask.core.errors import UserError
 from facemask.core.files import replacing_file, write_json
 from facemask.core.provenance import made_by
 from facemask.data import images
@@ -29,15 +30,27 @@ MAX_PICTURES = 18
 _CHART_SIZE = (6.0, 3.4)
 
 
+def refuse_wrong_page(page: Path) -> None:
+    """Raise a UserError if the page cannot be written to a path: before the data set is read, which takes long."""
+    if page.is_dir():
+        raise UserError(f"{page}: is a folder. Give PAGE= a file, such as {page / 'data.html'}.")
+    if page.suffix == ".json":
+        raise UserError(f"{page}: the JSON goes there, beside the page. Give PAGE={page.with_suffix('.html')}.")
+
+
 def write_check_page(checked: CheckedDataset, page: Path) -> None:
     """Write the page, and beside it the same content as JSON: `{"made", "splits", "anchors", "findings"}`.
 
     Args:
         checked: The checked data set.
         page: The HTML file. The JSON has the same name with the suffix `.json`.
+
+    Raises:
+        UserError: They cannot be written there.
     """
     import jinja2
 
+    refuse_wrong_page(page)
     templates = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=templates, autoescape=True, undefined=jinja2.StrictUndefined)
     html = environment.get_template("check_page.html.j2").render(
@@ -51,9 +64,12 @@ def write_check_page(checked: CheckedDataset, page: Path) -> None:
         pictures=_pictures(checked),
         max_lines=MAX_LINES,
     )
-    with replacing_file(page) as beside:
-        beside.write_text(html, encoding="utf-8", errors="backslashreplace")
-    write_json(page.with_suffix(".json"), _as_json(checked))
+    try:
+        with replacing_file(page) as beside:
+            beside.write_text(html, encoding="utf-8", errors="backslashreplace")
+        write_json(page.with_suffix(".json"), _as_json(checked))
+    except OSError as error:
+        raise UserError(f"{page}: cannot be written ({error.strerror or error}). Give another PAGE=.") from None
 
 
 def _as_json(checked: CheckedDataset) -> dict[str, Any]:

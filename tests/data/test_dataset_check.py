@@ -107,6 +107,17 @@ def test_a_set_without_a_single_box(tmp_path: Path):
     assert "usable images" in (tmp_path / "data.html").read_text()
 
 
+@pytest.mark.parametrize("page", ["folder", "a.json", "file/data.html"])
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path, page: str):
+    save(tmp_path / "i", "a.jpg", [])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=f"{tmp_path / page}: ") as error:
+        check_page.write_check_page(look(tmp_path / "i", tmp_path), tmp_path / page)
+    assert "\n" not in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "i"]
+
+
 def test_the_commands_words(tmp_path: Path):
     root = made_data.data_set(tmp_path / "images", 8)
     save(root, "bad[/].jpg", [box("with mask")])
