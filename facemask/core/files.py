@@ -159,9 +159,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON, completely or not at all."""
+    """Write `value` as indented UTF-8 JSON, completely or not at all.
+
+    The surrogates of a file's name that is not UTF-8 become escapes, which JSON reads as the same surrogates.
+    """
     with replacing_file(path) as beside:
-        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        beside.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
 
 
 def sha256(path: Path) -> str:

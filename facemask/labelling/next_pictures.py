@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from facemask.core.errors import UserError
-from facemask.core.files import holding_lock, write_json
+from facemask.core.files import holding_lock, is_utf8, write_json
 from facemask.data import images as image_files
 from facemask.data import voc
 from facemask.data.data_rules import printable
@@ -187,6 +187,9 @@ def collect_next_pictures(
     else:
         if any(picture.path.resolve().is_relative_to(folder.resolve()) for picture in found):
             raise UserError(f"FROM={source}: lies in {folder}, where the chosen are copied to. Move it elsewhere.")
+        for picture in found:
+            if not is_utf8(picture.path.name):
+                raise UserError(f"{printable(str(picture.path))}: its name is not UTF-8. Rename the file.")
         notes += _about_snapshots(found)
         looked = look_at_pictures(detector, found, other, progress)
         name = f"next-{Path(source).name}"

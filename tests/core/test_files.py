@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -139,3 +140,9 @@ def test_a_pipe_and_a_file_that_is_too_large_are_not_opened(tmp_path: Path) -> N
     for path, most, reason in ((plain, 3, "limit"), (pipe, 4, "not a file"), (tmp_path, 4, "not a file")):
         with pytest.raises(OSError, match=reason):
             files.read_plain_file(path, most)
+
+
+def test_json_holds_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    value = {"picture": os.fsdecode(b"\xe9.png"), "back\\slash": "\U0001f637"}
+    files.write_json(tmp_path / "a.json", value)
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value

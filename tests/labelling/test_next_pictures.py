@@ -1,6 +1,7 @@
 """Which pictures `make next` chooses, and what it writes."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,12 +246,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: p
     damaged = save(tmp_path / "damaged" / "b.png", 1, 0.6)
     damaged.write_bytes(damaged.read_bytes()[:200])
     same = save(tmp_path / "same" / "c.png", 0, 0.6).parent
+    latin = save(tmp_path / "latin" / os.fsdecode(b"\xe9.png"), 5, 0.6).parent
     for options, named in (
         ({}, "FROM="),
         ({"from_": str(tmp_path / "nowhere")}, "nowhere"),
         ({"from_": str(inside)}, "Move it elsewhere"),
         ({"from_": str(damaged)}, "b.png"),
         ({"from_": str(same)}, "look like"),
+        ({"from_": str(latin)}, r"\\udce9.png: .*not UTF-8"),
         ({"from_": "rtsp://host/hall"}, "no end"),
         ({"from_": str(same), "name": "../out"}, "one folder"),
         ({"from_": str(same), "name": "val"}, "that split"),
