@@ -11,7 +11,7 @@ label_studio/   tasks.json   interface.xml   images/<name>
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import replacing_folder, write_json
 from facemask.core.label_map import LabelMap
 from facemask.core.provenance import made_by
-from facemask.data.data_rules import refuse_stopping_findings
+from facemask.data.data_rules import printable, refuse_stopping_findings
 from facemask.data.earlier_records import assigned_splits
 from facemask.data.labelled_picture import LabelledPicture, read_labelled_pictures
 from facemask.data.splits import SPLITS, Proportions, split_data_set
@@ -209,7 +209,16 @@ def _write_yolo(folder: Path, exported: Sequence[_Exported], label_map: LabelMap
     (folder / "data.yaml").write_text(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
+def _refuse_names_beyond_xml(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            etree.Element("name").text = name
+        except ValueError:
+            raise UserError(f"{printable(name)}: holds a character that XML cannot hold. Rename it.") from None
+
+
 def _write_cvat(folder: Path, exported: Sequence[_Exported], label_map: LabelMap) -> None:
+    _refuse_names_beyond_xml([*label_map.names, *(one.picture.name for one in exported)])
     root = etree.Element("annotations")
     etree.SubElement(root, "version").text = "1.1"
     for number, one in enumerate(exported):
@@ -229,6 +238,7 @@ def _write_cvat(folder: Path, exported: Sequence[_Exported], label_map: LabelMap
 
 
 def _write_label_studio(folder: Path, exported: Sequence[_Exported], label_map: LabelMap) -> None:
+    _refuse_names_beyond_xml(label_map.names)
     tasks = []
     for one in exported:
         width, height = one.picture.width, one.picture.height

@@ -178,6 +178,16 @@ def test_labels_that_were_corrected_are_not_replaced(root: Path) -> None:
     export(root, "yolo")
 
 
+def test_a_name_that_xml_cannot_hold_is_one_line(tmp_path: Path) -> None:
+    picture = made_data.save(tmp_path / "images", "bell.jpg", [made_data.box()])
+    for path in (picture.with_suffix(".jpg"), picture.with_suffix(".xml")):
+        path.rename(path.with_stem("bell\a"))
+    with pytest.raises(UserError, match=r"^bell\\x07\.jpg: .*Rename it\.$"):
+        export(tmp_path / "images", "cvat")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+    assert export(tmp_path / "images", "coco").images == 1
+
+
 def test_bad_labels_and_a_wrong_format_are_refused(root: Path) -> None:
     with pytest.raises(UserError, match=r"OUT=voc: .*coco, yolo, cvat"):
         export(root, "voc")
