@@ -38,8 +38,9 @@ class LabelMap:
 
     def to_pbtxt(self) -> str:
         """The label map as the text form of the API's `StringIntLabelMap`."""
-        # json.dumps quotes a string as protobuf's text format reads it.
-        items = (f"item {{\n  id: {i}\n  name: {json.dumps(name)}\n}}\n" for i, name in enumerate(self.names, start=1))
+        # json.dumps quotes a string as protobuf's text format reads it, but for the pairs of surrogates of an emoji.
+        quoted = (json.dumps(name, ensure_ascii=False) for name in self.names)
+        items = (f"item {{\n  id: {i}\n  name: {name}\n}}\n" for i, name in enumerate(quoted, start=1))
         return "\n".join(items)
 
 

@@ -13,7 +13,7 @@ import standin
 
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
-from facemask.tfod import pipeline_config, restoring, training_runs
+from facemask.tfod import compat, pipeline_config, restoring, training_runs
 
 TEMPLATE = standin.CONFIGS / "ssd_resnet50_v1_fpn_640x640.config.j2"
 
@@ -194,3 +194,13 @@ def test_records_that_are_gone_are_named(tmp_path: Path, tiny_records: Path) -> 
     assert done.returncode == 2, done.stderr
     assert str(annotations / "val.record") in done.stderr and "make records" in done.stderr
     assert not (tmp_path / "models").exists()
+
+
+def test_the_api_reads_a_label_map_of_any_names(tmp_path: Path) -> None:
+    compat.install()
+    from object_detection.utils import label_map_util
+
+    names = ("maske😷", "面具", 'a "b"', "back\\slash", "tab\tbell\a", "\U0010ffff")
+    (tmp_path / "label_map.pbtxt").write_text(LabelMap(names).to_pbtxt(), encoding="utf-8")
+    index = label_map_util.create_category_index_from_labelmap(str(tmp_path / "label_map.pbtxt"))
+    assert [index[number]["name"] for number in range(1, len(names) + 1)] == list(names)
