@@ -1,6 +1,7 @@
 """Query the machine: processor cores, memory, GPUs, and whether bfloat16 is fast."""
 
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The vendor's name for the processor, or the architecture if the name is unknown."""
-    return _cpu_description(cpuinfo).get("model name") or os.uname().machine
+    return _cpu_description(cpuinfo).get("model name") or platform.machine()
 
 
 def visible_gpus() -> tuple[Gpu, ...]:

@@ -12,7 +12,6 @@ xmin, ymin, xmax, ymax in pixels, difficult, truncated; an image without boxes h
 import contextlib
 import csv
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -342,6 +341,8 @@ def _cells(box: Box) -> tuple[str, ...]:
 @contextlib.contextmanager
 def _partial_folder(annotations: Path) -> Iterator[Path]:
     """Make a folder inside `annotations` that is removed in the end. Files that a killed run left are removed first."""
+    import fcntl  # does not exist on Windows, where steps that only read data import this module
+
     folder = annotations / _PARTIAL
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
