@@ -28,7 +28,7 @@ def made_by(step: str, **settings: Any) -> dict[str, Any]:
         settings: The options that determine the output, including seeds. Paths become strings.
 
     Returns:
-        `{"step", "settings", "commit", "made", "python", "packages"}`. `commit` is None outside a git checkout.
+        `{"step", "settings", "commit", "made", "python", "packages"}`. `commit` is None outside a checkout of facemask.
         `packages` holds the versions of the training packages (None if not installed) and `runtime_versions`.
 
     Example:
@@ -37,7 +37,7 @@ def made_by(step: str, **settings: Any) -> dict[str, Any]:
     return {
         "step": step,
         "settings": {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()},
-        "commit": _commit(),
+        "commit": _commit(Path(__file__).resolve().parents[2]),
         "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES} | runtime_versions(),
@@ -62,9 +62,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
-    """The checkout's commit, with `+changes` where tracked files differ from it."""
-    root = Path(__file__).resolve().parents[2]
+def _commit(root: Path) -> str | None:
+    """The checkout's commit, with `+changes` where tracked files differ from it; None where `root` is not its top."""
+    # git would look in the folders above: an installed package often lies in a .venv inside the user's repository.
+    if not (root / ".git").exists():
+        return None
     try:
         command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
