@@ -12,7 +12,6 @@ import difflib
 import functools
 import importlib
 import inspect
-import os
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from facemask.cli import make_variables, options
 from facemask.core.errors import UserError
+from facemask.core.files import expand_home
 
 PLAIN: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
 SUFFIX = "_command"
@@ -96,18 +96,11 @@ class Steps(TyperGroup):
 
 
 def _with_home_folders(step: Callable[..., None]) -> Callable[..., None]:
-    """Let every option of a step that is a path begin with `~`, which no shell expands after a variable's `=` in make.
-
-    A name that is no user's, as in `~name`, stays as it is.
-    """
+    """Let every option of a step that is a path begin with `~`, which no shell expands behind the `=` of make."""
 
     @functools.wraps(step)
     def with_home_folders(**values: Any) -> None:
-        paths = {
-            name: Path(os.path.expanduser(value))  # noqa: PTH111 (Path.expanduser raises an error for an unknown user)
-            for name, value in values.items()
-            if isinstance(value, Path)
-        }
+        paths = {name: expand_home(value) for name, value in values.items() if isinstance(value, Path)}
         step(**values | paths)
 
     with_home_folders.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]

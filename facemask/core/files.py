@@ -182,6 +182,14 @@ def digest_of(path: Path, algorithm: str) -> str:
     return digest.hexdigest()
 
 
+def expand_home(text: str | Path) -> Path:
+    """The path that a user gave, with `~` as the home folder. `~name` stays where there is no such user.
+
+    `Path.expanduser` raises a RuntimeError there.
+    """
+    return Path(os.path.expanduser(text))  # noqa: PTH111
+
+
 def is_utf8(name: str) -> bool:
     """Whether the system's bytes of a file's name are UTF-8. If not, Python has surrogates in their place."""
     try:
@@ -189,14 +197,6 @@ def is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def expand_home(path: str) -> Path:
-    """A path whose `~` or `~user` is the home. A name that begins with ~ and is no user's is a plain path."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 def check_utf8(path: Path) -> None:

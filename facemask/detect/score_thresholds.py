@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facemask.core.errors import UserError
+from facemask.core.files import expand_home
 from facemask.core.label_map import LabelMap
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def parse_thresholds(
     except ValueError:
         if not text.endswith(".json"):
             raise UserError(f"threshold {text!r}: give a number from 0 to 1, best, or a {METRICS}.") from None
-        return thresholds_by_class(read_best_thresholds(Path(text), label_map), label_map)
+        return thresholds_by_class(read_best_thresholds(expand_home(text), label_map), label_map)
     if not 0 <= value <= 1:
         raise UserError(f"threshold {text}: scores run from 0 to 1.")
     return (value,) * len(label_map)

@@ -146,3 +146,9 @@ def test_json_holds_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
     value = {"picture": os.fsdecode(b"\xe9.png"), "back\\slash": "\U0001f637"}
     files.write_json(tmp_path / "a.json", value)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.expand_home("~/a") == tmp_path / "a"
+    assert files.expand_home("~no-such-user/a") == Path("~no-such-user/a")

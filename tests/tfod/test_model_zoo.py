@@ -385,6 +385,11 @@ def test_folder_prefix_and_index_are_found(folder, model, tmp_path):
     assert not (tmp_path / "unused").exists()
 
 
+def test_a_checkpoint_of_no_such_user_is_one_line(model, tmp_path):
+    with pytest.raises(UserError, match=r"^~no-such-user/x: no such file"):
+        model_zoo.resolve_checkpoint("~no-such-user/x", model, tmp_path)
+
+
 def test_of_several_checkpoints_the_state_file_says_which(folder, model, tmp_path):
     for end in ("index", "data-00000-of-00001"):
         shutil.copy(folder / "checkpoint" / f"ckpt-0.{end}", folder / "checkpoint" / f"ckpt-12.{end}")
