@@ -295,3 +295,10 @@ def test_smaller_weights_may_move_a_score_by_a_fiftieth(
     else:
         ready_folder.write_ready(part, folder, [PICTURE], {"commit": "d", "made": "later"})
         assert json.loads((folder / shipped_detector.NAME).read_text())["made"]["made"] == "later"
+
+
+def test_the_card_that_ships_is_of_its_recipe_and_figures() -> None:
+    folder = shipped_detector.FOLDER
+    ready = json.loads((folder / shipped_detector.NAME).read_text(encoding="utf-8"))
+    card = (folder / model_card.NAME).read_text(encoding="utf-8")
+    assert card == model_card.model_card(folder / model_card.RECIPE, ready)
