@@ -166,7 +166,7 @@ def test_the_command_says_what_it_brought_and_from_where(
     tmp_path: Path, archive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "my images"
-    data_command.main(images=folder, archive=str(archive))
+    data_command.main(images=folder, archive=archive)
     assert kaggle.HANDLE in capsys.readouterr().out
     made = json.loads((folder / "data.json").read_text())
     assert made["digest"] == kaggle.install_dataset(archive, folder).digest
