@@ -157,6 +157,7 @@ def test_the_step_trains_exports_and_measures(tiny_records: Path, tmp_path: Path
 def test_what_a_user_can_get_wrong(changes, named: str, tiny_records: Path, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no network")
     (tmp_path / "exported" / "taken").mkdir(parents=True)
+    (tmp_path / "exported" / "taken" / "model.json").write_text("{}")
     (tmp_path / "models" / "trained").mkdir(parents=True)
     (tmp_path / "models" / "trained" / "run.json").write_text("{}")
     own = {"annotations": tiny_records, "models": tmp_path / "models", "exported": tmp_path / "exported", **SMALL}
