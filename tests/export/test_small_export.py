@@ -187,11 +187,12 @@ def test_in_a_folder_with_labels_what_calibrates_is_not_measured(
         (["--images", "none"], "none: no picture to calibrate"),
         (["--images", "{folder}", "--run", "ready-ssd"], "RUN=ready-ssd: is not made of YuNet and a classifier"),
         (["--images", "{folder}", "--faces-size", "320"], "FACES_SIZE=320: RUN=ready-fast is a whole detector"),
-        (["--images", "{folder}", "--name", "other"], "other: another export is there"),
+        (["--images", "{folder}", "--name", "other"], "other: something else is there"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(options: list[str], said: str, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model.json").write_text("{}")
     given = [option.format(folder=folder) for option in options]
     command = [sys.executable, "-m", "scripts.small", *given, "--exported", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
