@@ -8,6 +8,15 @@ import typer
 from facemask.cli import options
 
 
+def _checked_size(size: int | None) -> int | None:
+    # Here too, so that `make crossval` refuses a size before it trains a fold.
+    if size is not None:
+        from facemask.tfod import pipeline_config
+
+        pipeline_config.refuse_input_size(size)
+    return size
+
+
 def main(
     run: options.TrainingRun = options.RUN,
     ckpt: Annotated[
@@ -25,7 +34,9 @@ def main(
     ] = "",
     size: Annotated[
         int | None,
-        typer.Option(help="Side of the exported model's input in pixels. Default: that of the training."),
+        typer.Option(
+            help="Side of the exported model's input in pixels. Default: that of the training.", callback=_checked_size
+        ),
     ] = None,
     annotations: options.Annotations = options.ANNOTATIONS,
     models: options.Models = options.MODELS,

@@ -34,7 +34,7 @@ _WHY_NOT = {
     ),
 }
 _VARIABLES = "saved_model/variables/variables.data-00000-of-00001"
-"""The weights of an exported classifier."""
+"""The weights in the folder of an exported classifier."""
 
 _NEXT = "Use MODEL=ssd_mobilenet_v2_fpnlite_640x640, CHECKPOINT=zoo or CHECKPOINT=none."
 
