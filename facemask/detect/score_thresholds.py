@@ -97,5 +97,11 @@ def above_thresholds(detections: "sv.Detections", thresholds: Sequence[float]) -
         detections: The boxes of one picture, with `confidence` and `class_id`.
         thresholds: One score in 0..1 for each class, in the order of the ids.
     """
-    least = np.asarray(thresholds, float)[np.asarray(detections.class_id, int) - 1]
-    return detections[np.asarray(detections.confidence) >= least]
+    return detections[reach_thresholds(detections, thresholds)]
+
+
+def reach_thresholds(detections: "sv.Detections", thresholds: Sequence[float]) -> np.ndarray:
+    """Which detections score at least the threshold of their class: (n,) bool. Arguments as of `above_thresholds`."""
+    # float32 on both sides: 0.3 as it is typed and 0.3 as a model gives it are the same score.
+    least = np.asarray(thresholds, np.float32)[np.asarray(detections.class_id, int) - 1]
+    return np.asarray(np.asarray(detections.confidence, np.float32) >= least)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facemask.data.labelled_picture import GroundTruth
+from facemask.detect.score_thresholds import reach_thresholds
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -37,13 +38,8 @@ class Pairing:
 
 def indices_above_thresholds(detections: "sv.Detections", thresholds: Sequence[float]) -> np.ndarray:
     """Indices of the detections that reach the threshold of their class, highest score first."""
-    if len(detections) == 0:
-        return np.zeros(0, int)
-    # float32 on both sides: 0.3 as it is typed and 0.3 as a model gives it are the same score.
-    scores = np.asarray(detections.confidence, np.float32)
-    lowest = np.array([np.inf, *thresholds], np.float32)[detections.class_id]
-    order = np.argsort(-scores, kind="stable")
-    return np.asarray(order[scores[order] >= lowest[order]])
+    order = np.argsort(-np.asarray(detections.confidence, np.float32), kind="stable")
+    return np.asarray(order[reach_thresholds(detections, thresholds)[order]])
 
 
 def pair_detections(truth: GroundTruth, detections: "sv.Detections", thresholds: Sequence[float]) -> Pairing:
