@@ -211,7 +211,8 @@ def refuse_differences(cluster: Cluster, strategy: Any, facts: Mapping[str, Any]
         UserError: The values differ. The message on every worker names the differences.
     """
     total = make_sum_of_workers(strategy, cluster)
-    own = [float(zlib.crc32(repr(value).encode()) & 0xFFFFFF) for value in facts.values()]
+    # 16 bits: float32 then holds the exact sum over a worker's up to 255 devices, and the quotient is the same number.
+    own = [float(zlib.crc32(repr(value).encode()) & 0xFFFF) for value in facts.values()]
     of_chief = total([value if cluster.is_chief else 0.0 for value in own])
     others = total([float(mine != chiefs) for mine, chiefs in zip(own, of_chief, strict=True)])
     told = [

@@ -1,6 +1,8 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facemask.cli import train_command
@@ -21,6 +23,20 @@ def records(folder: Path, files: int, images: int = 10) -> Path:
     for name in split.files:
         (folder / name).touch()
     return folder
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3, 5, 6, 7, 12])
+def test_equal_settings_are_equal_on_any_number_of_devices(monkeypatch: pytest.MonkeyPatch, devices: int) -> None:
+    def make_sum(_strategy: object, _cluster: object) -> Callable[[list[float]], list[float]]:
+        # As on the devices of a worker: all add the same float32, and the sum is divided by their number.
+        return lambda values: [
+            float(np.sum(np.full(devices, value, np.float32), dtype=np.float32) / np.float32(devices))
+            for value in values
+        ]
+
+    monkeypatch.setattr(distributed, "make_sum_of_workers", make_sum)
+    chief = distributed.Cluster((("worker", tuple(HOSTS)),), 0)
+    distributed.refuse_differences(chief, None, {f"OPTION{number}": number for number in range(300)})
 
 
 class UnavailableError(Exception):
