@@ -337,7 +337,7 @@ def _find_prefix(given: Path) -> Path | None:
     """The prefix of the checkpoint at `given`, which is a prefix, an index or a folder; None if there is none."""
     if given.name.endswith(".index") and given.is_file():
         return given.with_name(given.name.removesuffix(".index"))
-    if given.with_name(f"{given.name}.index").is_file():
+    if Path(f"{given}.index").is_file():
         return given
     for folder in (given, given / "checkpoint"):
         names = sorted(index.name.removesuffix(".index") for index in folder.glob("*.index"))

@@ -251,7 +251,7 @@ def refuse_to_remove(folder: Path, start: Path) -> None:
     Raises:
         UserError: `start` is in the folder.
     """
-    index = start.with_name(f"{start.name}.index")
+    index = Path(f"{start}.index")
     places = (start.resolve(), index.resolve(), start.parent.resolve() / start.name)
     if any(place.is_relative_to(folder.resolve()) for place in places):
         raise UserError(

@@ -368,6 +368,15 @@ def test_none_and_zoo(tiny, model, tmp_path):
     assert model_zoo.resolve_checkpoint("zoo", model, tmp_path) == tmp_path / "tiny_model" / "checkpoint" / "ckpt-0"
 
 
+def test_the_working_folder_can_be_the_checkpoint(tiny, model, tmp_path, monkeypatch):
+    shutil.copy(tiny.archive, tmp_path / NAME)
+    found = model_zoo.resolve_checkpoint("zoo", model, tmp_path)
+    monkeypatch.chdir(found.parent)
+    assert model_zoo.resolve_checkpoint(".", model, tmp_path).name == "ckpt-0"
+    with pytest.raises(UserError, match="/"):
+        model_zoo.resolve_checkpoint("/", model, tmp_path)
+
+
 @pytest.fixture
 def folder(tiny, tmp_path):
     """A folder whose name has all that a path can have, with an unpacked archive."""
