@@ -97,7 +97,7 @@ def _is_recording(path: Path) -> bool:
     try:
         note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return "source" in note and note["source"]["live"] is not False
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return path.suffix != ".json" and path.name != "boxes.csv" and not path.name.startswith(".boxes.csv.")
 
 
@@ -110,7 +110,7 @@ def _reason_to_keep(path: Path, root: Path) -> str | None:
         return "not as `make labels` wrote it"
     crossval = root / "workspace" / "crossval"
     if path.parent == crossval:
-        return "a cross-validation, whose training takes hours to repeat"
+        return "a cross-validation, whose training takes hours to repeat" if path.is_dir() else "a lock"
     if path == root / "annotations" / "folds" and any(crossval.glob("*/crossval.json")):
         return f"cross-validations in {crossval.relative_to(root)} use these records"
     if path.parent == root / "workspace" / "exported":

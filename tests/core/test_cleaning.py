@@ -127,6 +127,15 @@ def test_finding_removes_nothing(project: Path) -> None:
     assert "workspace/models/gone" in kept["workspace/exported/gone"]
 
 
+def test_a_lock_of_a_cross_validation_and_a_deeply_nested_note_end_nothing(project: Path) -> None:
+    (project / "workspace/crossval/.five.lock").touch()
+    (project / "workspace/predictions/default/clip.mp4").touch()
+    (project / "workspace/predictions/default/clip.json").write_text("[" * 100_000)
+    kept = {str(item.path.relative_to(project)): item.kept for item in cleaning.find_made_files(project) if item.kept}
+    assert kept["workspace/crossval/.five.lock"] == "a lock"
+    assert kept["workspace/predictions/default/clip.mp4"] == "the recording of a camera or stream"
+
+
 def test_nothing_behind_a_symbolic_link_is_touched(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "precious").write_text("x")
