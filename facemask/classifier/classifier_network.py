@@ -1,6 +1,6 @@
 """The classifier's network: a backbone from Keras applications, and a head of pooling, dense layer, dropout, softmax.
 
-It is built with Keras 2 (tf-keras), even if `tf.keras` is Keras 3 in this process. Its SavedModel needs no Keras.
+It is built with Keras 2 (tf-keras), as the Object Detection API needs it. Its SavedModel needs no Keras.
 """
 
 import contextlib

@@ -51,7 +51,7 @@ class FaceSet:
 
     Attributes:
         label_map: The K classes.
-        splits: "train", "val" and "test"; only test may be empty.
+        splits: "train", "val" and "test"; train is not empty.
         left_out: The number of faces that were left out, by the reason in words.
         found: The boxes that a face detector finds in train, or None. The label of those that show no labelled face
             is K.

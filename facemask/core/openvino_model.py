@@ -56,6 +56,7 @@ def write_small_weights(source: Path, folder: Path, least: int) -> None:
         folder: The folder to write into.
         least: The number of values from which a kernel is in 8 bits.
     """
+    telemetry.refuse_telemetry()
     import nncf
     import openvino as ov
 

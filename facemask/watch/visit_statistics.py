@@ -80,7 +80,7 @@ def delete_statistics_before(connection: sqlite3.Connection, at: float) -> None:
 
 def write_statistics_csv(connection: sqlite3.Connection, file: TextIO) -> int:
     """Write the table as CSV, `start` in local time as ISO 8601. Returns the number of rows."""
-    writer = csv.writer(file)
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     count = 0
     for statistic, start, *rest in connection.execute(

@@ -95,6 +95,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 def rows(outbox: Outbox) -> list[dict[str, str]]:
     file = io.StringIO()
     write_statistics_csv(outbox.connection, file)
+    assert "\r" not in file.getvalue()
     return list(csv.DictReader(io.StringIO(file.getvalue())))
 
 
