@@ -42,8 +42,8 @@ if ready "$@"; then
 fi
 
 case $(uname -s) in
-MINGW* | MSYS* | CYGWIN*) fail "training needs TensorFlow, which has no packages for native Windows: use WSL 2. To find" \
-    "faces with a trained model, Windows will do: pip install ." ;;
+MINGW* | MSYS* | CYGWIN*) fail "training needs TensorFlow, which has no packages for native Windows: use WSL 2. All" \
+    "else is there without make, after pip install . (facemask --help lists it)." ;;
 esac
 # pip installs uv; a Python without pip needs ensurepip, which installs pip.
 usable='import sys

@@ -80,23 +80,23 @@ def recover_folder(path: Path) -> None:
 def holding_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock file `path` while the block runs. The system releases the lock when the process ends or is killed.
 
+    On Linux and macOS the file stays; Windows removes it.
+
     Raises:
         UserError: Another process holds the lock; `refusal` is the message. Or the lock file cannot be written.
     """
-    import fcntl  # does not exist on Windows
+    import filelock
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
+        held = filelock.FileLock(path).acquire(blocking=False)
+    except filelock.Timeout:
+        raise UserError(refusal) from None
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror}). Make its folder writable, or choose another."
         ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(refusal) from None
+    with held:
         yield
 
 

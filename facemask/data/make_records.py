@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 from facemask.core import worker_processes
 from facemask.core.errors import UserError
-from facemask.core.files import write_json
+from facemask.core.files import holding_lock, write_json
 from facemask.core.label_map import LabelMap
 from facemask.core.provenance import made_by
 from facemask.core.worker_processes import Ordered
@@ -341,27 +341,23 @@ def _cells(box: Box) -> tuple[str, ...]:
 @contextlib.contextmanager
 def _partial_folder(annotations: Path) -> Iterator[Path]:
     """Make a folder inside `annotations` that is removed in the end. Files that a killed run left are removed first."""
-    import fcntl  # does not exist on Windows, where steps that only read data import this module
-
-    folder = annotations / _PARTIAL
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    partial = annotations / _PARTIAL
+    folder = partial / "files"
     try:
-        # The system releases the lock when the process ends or is killed.
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for left in folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        yield folder
-        shutil.rmtree(folder)
-    except BlockingIOError:
-        raise UserError(f"{annotations}: another `make records` is writing there. Wait for it.") from None
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            annotations.rmdir()  # fails unless it is empty
-        raise
+        refusal = f"{annotations}: another `make records` is writing there. Wait for it."
+        with holding_lock(partial / "lock", refusal):
+            try:
+                if folder.exists():
+                    shutil.rmtree(folder)
+                folder.mkdir()
+                yield folder
+            finally:
+                # With the lock file, which filelock locks for nobody once it is removed. Windows removes it later.
+                shutil.rmtree(partial, ignore_errors=True)
     finally:
-        os.close(handle)
+        for path in (partial, annotations):
+            with contextlib.suppress(OSError):
+                path.rmdir()  # fails unless it is empty
 
 
 def _publish(folder: Path, annotations: Path) -> None:

@@ -130,6 +130,21 @@ def test_a_lock_is_held_by_one_process_and_falls_with_it(tmp_path: Path) -> None
         holder.kill()
     with files.holding_lock(tmp_path / ".lock", "busy"):
         pass
+    (tmp_path / "file").touch()
+    for unwritable in (tmp_path, tmp_path / "file" / ".lock"):
+        with (
+            pytest.raises(UserError, match=rf"^{unwritable}: cannot be written \(.+\)\. Make its folder writable"),
+            files.holding_lock(unwritable, "busy"),
+        ):
+            pass
+
+
+def test_a_lock_needs_no_module_that_windows_lacks(tmp_path: Path) -> None:
+    code = "import sys, pathlib; sys.modules['fcntl'] = None; import facemask.core.files as f\n"
+    code += "with f.holding_lock(pathlib.Path(sys.argv[1]), 'busy'): print('held')"
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / ".lock")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("held\n", "")
 
 
 def test_a_pipe_and_a_file_that_is_too_large_are_not_opened(tmp_path: Path) -> None:

@@ -301,6 +301,15 @@ def test_two_at_a_time_are_told(tmp_path: Path):
     assert not (annotations / ".partial").exists()
 
 
+def test_it_calls_nothing_that_windows_lacks(tmp_path: Path):
+    root, annotations = made_data.data_set(tmp_path / "images", 6), tmp_path / "annotations"
+    code = "import os, sys; sys.modules['fcntl'] = None; del os.pread, os.killpg, os.sched_getaffinity\n"
+    code += "from facemask.cli import run_step; run_step('records')"
+    options = ["--images", root, "--annotations", annotations, "--processes", "1"]
+    subprocess.run([sys.executable, "-c", code, *options], cwd=ROOT, check=True)
+    assert (annotations / "records.json").exists() and not (annotations / ".partial").exists()
+
+
 def test_a_killed_run_leaves_the_old_records_and_the_next_cleans_up(tmp_path: Path):
     root, annotations = made_data.data_set(tmp_path / "images", 120), tmp_path / "annotations"
     make(root, annotations)

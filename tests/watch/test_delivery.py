@@ -87,7 +87,10 @@ def test_a_command_gets_the_event_on_stdin_and_no_shell(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["$(touch pwned); *"]
 
 
-def test_a_command_that_fails_or_hangs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("system", ["this one", "Windows"])
+def test_a_command_that_fails_or_hangs(system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if system == "Windows":
+        monkeypatch.delattr(os, "killpg")
     with pytest.raises(DeliveryError, match="ended with code 3"):
         open_command(Command("command", ("sh", "-c", "exit 3"))).deliver(EVENT)
     marker = tmp_path / "child"
@@ -101,7 +104,10 @@ def test_a_command_that_fails_or_hangs(tmp_path: Path) -> None:
         open_command(Command("command", ("no-such-program",)))
 
 
-def test_json_lines_go_on_after_half_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_lines_go_on_after_half_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pread")  # does not exist on Windows
     path = tmp_path / "folder" / "events.jsonl"
     receiver = open_json_lines(JsonLines("json", file=path))
     receiver.deliver(EVENT)

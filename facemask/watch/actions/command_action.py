@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+import psutil
+
 from facemask.core.errors import UserError
 from facemask.watch.actions.event_receiver import DeliveryError, EventReceiver
 from facemask.watch.outbox import Waiting
@@ -28,7 +30,10 @@ class CommandReceiver(EventReceiver):
                 stdin=subprocess.PIPE,
                 stdout=sys.stderr.fileno(),
                 env=os.environ | {"FACEMASK_EVENT_ID": event.event_id},
-                start_new_session=True,  # Ctrl-C ends the watch, not the program in the middle of an event
+                # Ctrl-C ends the watch, not the program in the middle of an event. Windows ignores the first, Unix has
+                # no such flag.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as error:
             raise DeliveryError(f"{self._command[0]}: {error.strerror}") from None
@@ -38,11 +43,23 @@ class CommandReceiver(EventReceiver):
             raise DeliveryError(f"{self._command[0]} took longer than {self._timeout:g} s", refused=True) from None
         finally:
             if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill_with_children(process)
                 process.communicate()
         if process.returncode:
             raise DeliveryError(f"{self._command[0]} ended with code {process.returncode}", refused=True)
+
+
+def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a session. Windows has no sessions: there, the children of its children are listed."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    process.kill()
 
 
 def open_command(action: Command) -> CommandReceiver:

@@ -45,18 +45,17 @@ def open_json_lines(action: JsonLines) -> JsonLinesReceiver:
 
 
 def _append(path: Path, line: bytes) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        size = os.lseek(descriptor, 0, os.SEEK_END) if regular else 0
-        # A process that was killed while it wrote leaves a line without an end.
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        if os.write(descriptor, line) != len(line):
+    with path.open("a+b", buffering=0) as file:
+        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        size = file.seek(0, os.SEEK_END) if regular else 0
+        if size:
+            file.seek(size - 1)
+            # A process that was killed while it wrote leaves a line without an end.
+            if file.read(1) != b"\n":
+                line = b"\n" + line
+        if file.write(line) != len(line):
             if regular:
-                os.ftruncate(descriptor, size)
+                file.truncate(size)
             raise OSError(28, "No space left on device")
         if regular:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            os.fsync(file.fileno())
