@@ -21,6 +21,9 @@ from facemask.watch.marked_yaml import MarkedYaml, read_yaml
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=2000)
 
+LEAST_AREA = 1e-4
+"""The smallest area of a zone, as a share of the picture's. Corners on one line have none."""
+
 UNNAMED = MarkedYaml(Path("the default configuration"), {}, None)
 """Stands for the file where there is none."""
 
@@ -121,7 +124,9 @@ class Zone:
 
     @model_validator(mode="after")
     def _has_area(self) -> "Zone":
-        if len({x for x, _ in self.polygon}) < 2 or len({y for _, y in self.polygon}) < 2:
+        following = (*self.polygon[1:], self.polygon[0])
+        twice = sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in zip(self.polygon, following, strict=True))
+        if abs(twice) / 2 < LEAST_AREA:
             raise ValueError("the polygon has no area")
         return self
 

@@ -85,6 +85,7 @@ def test_the_example_is_right_with_all_that_it_can_do(tmp_path: Path) -> None:
         ("    zones:", "    slices: maybe\n    zones:", "watch.yaml:4: cameras[0].slices: give auto, true or false."),
         (", [0.5, 1]", "", "watch.yaml:6: cameras[0].zones[0].polygon: it should have at least 3 items"),
         ("[0.5, 1]", "[0.5, 0]", "watch.yaml:5: cameras[0].zones[0]: the polygon has no area."),
+        ("[1, 0], [0.5, 1]", "[0.5, 0.5], [0.9, 0.9]", "watch.yaml:5: cameras[0].zones[0]: the polygon has no area."),
         ("name: door", "name: the door", "watch.yaml:2: cameras[0].name: a name has at most 40 letters"),
         ("    source", "    name: x\n    source", "watch.yaml:3: name: stands here twice."),
         ("kind: webhook", "kind: pigeon", "watch.yaml:15: actions[0]: there is no such kind; there are json, webhook,"),
