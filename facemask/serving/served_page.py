@@ -1,5 +1,6 @@
 """The page of `make page`, with this server's detectors behind it instead of a network in the browser."""
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,13 +10,14 @@ from facemask.serving.detection_service import AUTO, DetectionService
 from facemask.serving.page_files import MEDIA_TYPES, page_files, page_settings
 
 
-def add_routes(app: FastAPI, service: DetectionService, privacy: str) -> None:
+def add_routes(app: FastAPI, service: DetectionService, privacy: str, statistics: Path | None = None) -> None:
     """Add the page's files, and `page.json`.
 
     Args:
         app: The application.
         service: The service that detects.
         privacy: A sentence on who can see the pictures.
+        statistics: The database of a watch; while it exists, the page has a link to its statistics.
     """
     settings = page_settings(
         "server",
@@ -33,7 +35,7 @@ def add_routes(app: FastAPI, service: DetectionService, privacy: str) -> None:
 
     @app.get("/page.json", include_in_schema=False)
     async def page_json() -> dict[str, Any]:
-        return settings
+        return settings | {"statistics": statistics is not None and statistics.is_file()}
 
     def add_file(route: str, name: str) -> None:
         media_type = MEDIA_TYPES[files[name].suffix]

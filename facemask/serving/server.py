@@ -120,7 +120,7 @@ def serve(
             timeout_graceful_shutdown=3,
             ws="none",
         )
-        announce(address, service.auto_name, has_token=settings.token is not None)
+        announce(address, service.auto_name, settings.token is not None, settings.statistics)
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
@@ -145,14 +145,14 @@ def application(service: "DetectionService", address: Address, settings: ServerS
         if address.is_loopback
         else "Pictures go to the machine that serves this page, unencrypted, and are not kept."
     )
-    served_page.add_routes(app, service, privacy)
+    served_page.add_routes(app, service, privacy, settings.statistics)
     inner = app if settings.token is None else TokenLogin(app, settings.token)
     hosts = request_guard.LOOPBACK | {address.host} if address.is_loopback else None
     return request_guard.RequestGuard(inner, service.limits.bytes, service.limits.seconds, hosts)
 
 
-def announce(address: Address, runtime: str, has_token: bool = False) -> None:
-    """Print the URL, and a warning if other machines can reach it."""
+def announce(address: Address, runtime: str, has_token: bool = False, statistics: Path | None = None) -> None:
+    """Print the URL, that of the statistics if their database exists, and a warning if other machines can reach it."""
     if not address.is_loopback:
         who = "who reaches this machine and knows the token" if has_token else "who reaches this machine"
         how = "The token and pictures travel" if has_token else "There is no password, and pictures travel"
@@ -162,6 +162,8 @@ def announce(address: Address, runtime: str, has_token: bool = False) -> None:
             soft_wrap=True,
         )
     print(f"{address.url()} ({runtime}); Ctrl-C ends it", flush=True)
+    if statistics is not None and statistics.is_file():
+        print(f"{address.url()}/statistics (what make watch counted: {statistics})", flush=True)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -98,15 +98,16 @@ if __name__ == "__main__":
     def missing() -> OpenedDetector:
         raise UserError("another: is not installed.")
 
-    def main(host: str, label_studio: str, label_studio_token: Path | None) -> None:
+    def main(host: str, label_studio: str, label_studio_token: Path | None, statistics: Path | None) -> None:
         openers = {"auto": squares, "squares": squares, "missing": missing}
         pictures = open_pictures(label_studio, label_studio_token, None)
-        settings = server.ServerSettings(token=os.environ.get("SQUARES_TOKEN"), label_studio=pictures)
+        settings = server.ServerSettings(os.environ.get("SQUARES_TOKEN"), pictures, statistics)
         server.serve(openers, ABOUT, server.Address(host, 0), Limits(megabytes=2), THRESHOLDS, settings)
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--label-studio", default="")
     parser.add_argument("--label-studio-token", type=Path)
+    parser.add_argument("--statistics", type=Path)
     given = parser.parse_args()
-    command_line.run_command(main, given.host, given.label_studio, given.label_studio_token)
+    command_line.run_command(main, given.host, given.label_studio, given.label_studio_token, given.statistics)

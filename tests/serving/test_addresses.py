@@ -1,6 +1,7 @@
 """Where a server listens."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,15 @@ def test_only_loopback_is_loopback(host: str, is_loopback: bool, capfd: pytest.C
     assert Address(host, 1).is_loopback is is_loopback
     server.announce(Address(host, 1), "x")
     assert ("open to the network" in capfd.readouterr().err) is not is_loopback
+
+
+def test_the_statistics_are_announced_if_there_are_some(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    database = tmp_path / "watch.sqlite3"
+    server.announce(Address("127.0.0.1", 1), "x", statistics=database)
+    assert "statistics" not in capfd.readouterr().out
+    database.touch()
+    server.announce(Address("127.0.0.1", 1), "x", statistics=database)
+    assert capfd.readouterr().out.splitlines()[1].startswith("http://127.0.0.1:1/statistics ")
 
 
 def test_a_free_port_is_found_and_a_taken_one_refused():

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from browser import CHROMIUM, Browser
 from PIL import Image
-from server_processes import Running
+from server_processes import Running, start, stop
 from squares import encoded, picture
 from test_server import send
+
+from facemask.watch.watch_database import open_database
 
 pytest.importorskip("fastapi", reason="needs the dependency group serve")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
@@ -57,6 +59,22 @@ def downloaded(browser: Browser, selector: str, name: str, folder: Path) -> byte
         assert time.monotonic() < end, list(folder.iterdir())
         time.sleep(0.1)
     return (folder / name).read_bytes()
+
+
+def test_it_has_a_link_to_the_statistics_of_a_watch_while_there_are_some(
+    page: Browser, tmp_path: Path, request: pytest.FixtureRequest
+):
+    database = tmp_path / "watch.sqlite3"
+    assert page.run("document.querySelector('#statistics').hidden")
+    watched = start(tmp_path / "server", "--statistics", str(database))
+    request.addfinalizer(lambda: stop(watched))
+    open_database(database).close()
+    page.open(watched.url)
+    page.until(f"location.href.startsWith('{watched.url}') && {READY}")
+    assert not page.run("document.querySelector('#statistics').hidden")
+    page.run("document.querySelector('#statistics a').click()")
+    page.until("location.pathname == '/statistics' && document.querySelector('h1')")
+    page.requests.clear()  # they are the other server's
 
 
 def test_a_picture_is_chosen_looked_at_and_downloaded(page: Browser, running: Running, tmp_path: Path):
