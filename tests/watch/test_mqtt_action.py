@@ -135,6 +135,31 @@ def test_an_event_that_the_broker_refuses_waits(tmp_path: Path) -> None:
     assert "Not authorized" in said[0]
 
 
+def test_retained_messages_that_the_broker_refuses_are_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database, rights = tmp_path / "watch.sqlite3", tmp_path / "rights"
+    rights.write_text("topic write facemask/#\n")
+    fill(database, range(1))
+    with (
+        event_receivers.mosquitto(tmp_path, f"allow_anonymous true\nacl_file {rights}\n") as broker,
+        delivery.delivering({"mqtt": receiver(broker)}, database, lambda words: None) as wake,
+    ):
+        wait_for(lambda: nothing_waits(database))
+        broker.end()
+        broker.start()
+        fill(database, range(1, 2))
+        wake()
+        wait_for(lambda: nothing_waits(database))
+    told = capsys.readouterr().err.splitlines()
+    topics = (
+        "sensor/facemask_door_with_mask",
+        "sensor/facemask_door_without_mask",
+        "binary_sensor/facemask_rule_no-mask",
+    )
+    assert told == [f"mqtt: the broker refuses homeassistant/{topic}/config: Not authorized" for topic in topics]
+
+
 def test_user_password_and_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     openssl, passwd = shutil.which("openssl"), shutil.which("mosquitto_passwd")
     if openssl is None or passwd is None:

@@ -10,6 +10,7 @@
 
 import json
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,6 +48,8 @@ class MqttReceiver(EventReceiver):
         self._lock = threading.Lock()
         self._sent: tuple[str, Any] | None = None
         self._refusals: dict[int, str] = {}
+        retained: dict[int, str] = {}  # topics by the number of a message that waits for the broker's answer
+        refused: set[str] = set()
         self._reason = "not connected"
         self._tried = threading.Event()
         self._properties: Callable[[], Any] = lambda: Properties(mqtt.PacketTypes.PUBLISH)
@@ -70,7 +73,7 @@ class MqttReceiver(EventReceiver):
                 self._tried.set()
                 return
             for topic, payload in {**announcements, f"{self._topic}/status": "online"}.items():
-                client.publish(topic, payload, qos=1, retain=True)
+                retained[client.publish(topic, payload, qos=1, retain=True).mid] = topic
             with self._lock:
                 for camera, payload in self._people.items():
                     client.publish(f"{self._topic}/people/{camera}", payload, retain=True)
@@ -82,7 +85,11 @@ class MqttReceiver(EventReceiver):
 
         def acknowledged(_client: Any, _data: Any, number: int, reason: Any, _properties: Any) -> None:
             # paho counts a refused message as published, and tells the reason only here, before it counts it.
-            if reason.is_failure:
+            if topic := retained.pop(number, None):
+                if reason.is_failure and topic not in refused:
+                    refused.add(topic)
+                    print(f"{action.name}: the broker refuses {topic}: {reason}", file=sys.stderr, flush=True)
+            elif reason.is_failure:
                 self._refusals[number] = str(reason)
             else:
                 self._refusals.pop(number, None)  # paho uses the numbers again
