@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from facemask.core import hardware
 from facemask.core.errors import UserError
 from facemask.core.files import holding_lock, replacing_file, sha256, spreadsheet_cell, write_json
 from facemask.core.provenance import made_by
@@ -235,7 +236,7 @@ def _shortened(lines: Iterable[str]) -> list[str]:
 
 def _in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item], count: int) -> Iterator[_Result]:
     """The results in order. Threads are enough: Pillow decodes without the interpreter's lock."""
-    pool = ThreadPoolExecutor(count or os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(count or hardware.usable_cores())
     try:
         yield from pool.map(function, items)
     finally:

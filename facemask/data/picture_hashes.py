@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from facemask.core import hardware
 from facemask.data import images
 
 
@@ -49,5 +50,5 @@ def hash_pictures(folder: Path, threads: int = 0) -> Iterator[PictureHashes]:
         folder: The folder; one that is missing holds none.
         threads: Pictures that are read at a time, 0 for one a core. Pillow decodes without the interpreter's lock.
     """
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads or hardware.usable_cores()) as pool:
         yield from pool.map(hash_picture, sorted(pictures_below(folder)))

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,7 @@ import pytest
 
 from facemask.core import hardware, worker_processes
 from facemask.core.errors import UserError
+from facemask.data import label_import, picture_hashes
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,9 +62,19 @@ def test_no_process_outlives_a_killed_parent():
     assert not alive
 
 
-def test_a_containers_quota_limits_the_processes(monkeypatch: pytest.MonkeyPatch):
+def test_a_containers_quota_limits_the_processes_and_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(hardware, "_container_cores", lambda: 1)
     monkeypatch.setattr(worker_processes, "hardware", hardware)  # conftest's has one core for all tests
     with worker_processes.started_workers(0) as apply:
         assert apply is map
+    counts: list[int] = []
+
+    def counted(count: int) -> ThreadPoolExecutor:
+        counts.append(count)
+        return ThreadPoolExecutor(count)
+
+    for module in (label_import, picture_hashes):
+        monkeypatch.setattr(module, "ThreadPoolExecutor", counted)
+    assert list(picture_hashes.hash_pictures(tmp_path)) == list(label_import._in_threads(str, [], 0)) == []
+    assert counts == [1, 1]
