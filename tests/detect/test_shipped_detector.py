@@ -19,6 +19,7 @@ from facemask.core import hardware
 from facemask.core.errors import UserError
 from facemask.data import manifest
 from facemask.data.perceptual_hash import perceptual_hash
+from facemask.detect.backends import onnx_backend
 from facemask.detect.detector_choice import (
     ChosenDetector,
     DetectorChoice,
@@ -182,3 +183,13 @@ def test_the_command_line_says_in_one_line_which_detector_it_takes(shipped: Path
     lines = done.stdout.splitlines()
     assert "RUN=ready" in lines[0] and any("no face found in the picture" in line for line in lines), done.stdout
     assert (tmp_path / "workspace" / "predictions" / "ready" / "a.json").is_file()
+
+
+def test_onnx_runtime_uses_the_cores_of_a_containers_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="needs the dependency group onnx")
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 3)
+    monkeypatch.setattr(runtime, "InferenceSession", lambda path, options, providers: options)
+    (tmp_path / "model.onnx").touch()
+    model = SimpleNamespace(folder=tmp_path, model="ssd", label_map=None)
+    loaded = onnx_backend.load_onnx_detector(model, "fp32", tmp_path)  # type: ignore[arg-type]
+    assert loaded.session.intra_op_num_threads == 3

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import supervision as sv
 
+from facemask.core import hardware
 from facemask.core.errors import UserError
 from facemask.core.exported_model import ExportedModel
 from facemask.core.label_map import LabelMap
@@ -64,6 +65,7 @@ def load_onnx_detector(model: ExportedModel, precision: str, folder: Path | None
         raise UserError(f"{path}: no such file. `make export RUN={model.folder.name} FORMATS=onnx` writes it.")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings are about how the file could be smaller
+    options.intra_op_num_threads = hardware.usable_cores()  # by itself, it does not see a container's limit
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     # Its exceptions have no common base class.
