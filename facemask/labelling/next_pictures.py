@@ -58,6 +58,9 @@ set 7 in 10,000 differ in fewer."""
 _LEAST = 0.02
 """Worth of a picture in which everything is clear, so that unlike ones come before like ones there too."""
 
+_NAMED = 10
+"""The most pictures that a note names."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -174,11 +177,12 @@ def collect_next_pictures(
         progress: Called with the pictures or frames done, and all of them.
 
     Raises:
-        UserError: The source is missing, live or inside `folder`, a picture is damaged, or nothing is worth choosing.
+        UserError: The source is missing, live or inside `folder`, no picture can be read, or nothing is worth choosing.
     """
     found = find_source(source)
     footage = found if isinstance(found, Footage) else None
     notes: list[str] = []
+    damaged: list[str] = []
     if isinstance(found, Footage):
         if found.live:
             raise UserError(f"FROM={found.title}: a camera or a stream has no end. Record a video, and give that.")
@@ -191,10 +195,15 @@ def collect_next_pictures(
             if not is_utf8(picture.path.name):
                 raise UserError(f"{printable(str(picture.path))}: its name is not UTF-8. Rename the file.")
         notes += _about_snapshots(found)
-        looked = look_at_pictures(detector, found, other, progress)
+        looked = look_at_pictures(detector, found, other, damaged.append, progress)
         name = f"next-{Path(source).name}"
     candidates = list(looked)
     seen = len(candidates)
+    if damaged:
+        if not candidates:
+            raise UserError(f"FROM={source}: none of {len(damaged):,} pictures can be read. {damaged[0]}")
+        more = f" And {len(damaged) - _NAMED:,} more." if len(damaged) > _NAMED else ""
+        notes.append(f"Left out, because they cannot be read: {len(damaged):,}. {' '.join(damaged[:_NAMED])}{more}")
     if options.negatives:
         name = name.replace("next-", "negatives-", 1)
         rated = [replace(one, worth=worth_as_negative(one, options.thresholds), reasons={}) for one in candidates]
@@ -227,24 +236,27 @@ def look_at_pictures(
     detector: RawDetector,
     pictures: Sequence[Picture],
     other: RawDetector | None = None,
+    warn: Callable[[str], None] = print,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Candidate]:
-    """Rate picture files, one in memory at a time.
+    """Rate picture files, one in memory at a time. Those that cannot be read are left out.
 
     Args:
         detector: The detector that is to learn.
         pictures: The files.
         other: A second detector to disagree with.
+        warn: Called with a sentence about each file that is left out: its path, and why.
         progress: Called with the pictures done and all of them.
-
-    Raises:
-        UserError: A file is no picture.
     """
     for done, picture in enumerate(pictures, start=1):
-        image = read_picture(picture.path)
+        progress(done, len(pictures))
+        try:
+            image = read_picture(picture.path)
+        except UserError as error:
+            warn(str(error))
+            continue
         faces, parts = _rate(detector, other, image)
         yield _candidate(str(picture.name), picture.path, -1, 0.0, image, faces, parts)
-        progress(done, len(pictures))
 
 
 def look_at_video(

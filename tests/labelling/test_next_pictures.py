@@ -235,6 +235,17 @@ def test_frames_of_a_video_are_saved_with_their_time(tmp_path: Path, monkeypatch
     assert len(list(result.folder.glob("*.xml"))) == 4
 
 
+def test_a_damaged_picture_is_left_out_and_named(tmp_path: Path) -> None:
+    source = save(tmp_path / "source" / "good.png", 0, 0.6).parent
+    for number in range(12):
+        (source / f"bad{number}.png").write_bytes(b"no picture")
+    result = collect(str(source), tmp_path / "images")
+    assert (result.seen, [one.name for one in result.chosen]) == (1, ["good.png"])
+    note = next(note for note in result.notes if "cannot be read" in note)
+    assert note.startswith(f"Left out, because they cannot be read: 12. {source / 'bad0.png'}: ")
+    assert "bad9.png" in note and "bad10.png" not in note and note.endswith(" And 2 more.")
+
+
 # ---- the step, and what is wrong ----
 
 
