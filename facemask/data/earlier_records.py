@@ -22,6 +22,13 @@ def read_inputs(annotations: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) and value.get("format") == FORMAT else {}
 
 
+def earlier_options(annotations: Path) -> tuple[Proportions, bool]:
+    """The proportions of earlier records, and whether they kept look-alikes in one split; without any, the defaults."""
+    inputs = read_inputs(annotations)
+    proportions = Proportions(*inputs["proportions"]) if "proportions" in inputs else Proportions()
+    return proportions, inputs.get("look_alikes_together", True)
+
+
 def assigned_splits(annotations: Path, proportions: Proportions) -> tuple[dict[str, str], bool]:
     """The splits that pictures keep from earlier records, by name.
 

@@ -26,9 +26,9 @@ from facemask.core.files import replacing_folder, write_json
 from facemask.core.label_map import LabelMap
 from facemask.core.provenance import made_by
 from facemask.data.data_rules import printable, refuse_stopping_findings
-from facemask.data.earlier_records import assigned_splits
+from facemask.data.earlier_records import assigned_splits, earlier_options
 from facemask.data.labelled_picture import LabelledPicture, read_labelled_pictures
-from facemask.data.splits import SPLITS, Proportions, split_data_set
+from facemask.data.splits import SPLITS, split_data_set
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def export_labels(
 
     Args:
         root: The folder of images.
-        annotations: Records that were made of it before, for the splits of `yolo`; may be missing.
+        annotations: Records that were made of it before, for the splits of `yolo`. Without any, the pictures get the
+            splits of `make records` with its defaults.
         target: The folder that is written; it may be there if `make labels` wrote it and nothing in it changed since.
         format_name: A key of `WRITERS`.
         label_map: The classes.
@@ -102,9 +103,9 @@ def export_labels(
     pictures, findings = read_labelled_pictures(root, label_map, processes, progress)
     refuse_stopping_findings(root, [*findings, *(one for picture in pictures for one in picture.findings)])
     usable = [picture for picture in pictures if picture.usable]
-    proportions = Proportions()
+    proportions, together = earlier_options(annotations)
     assigned, _ = assigned_splits(annotations, proportions)
-    split_of, _ = split_data_set([picture.as_candidate(assigned) for picture in usable], proportions)
+    split_of, _ = split_data_set([picture.as_candidate(assigned) for picture in usable], proportions, together)
     exported = [
         _Exported(picture, split_of[picture.name], place)
         for picture, place in zip(usable, _places(usable, split_of, format_name), strict=True)

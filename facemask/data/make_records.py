@@ -5,8 +5,9 @@ xmin, ymin, xmax, ymax in pixels, difficult, truncated; an image without boxes h
 `records.json` (see `manifest`), and for the next `make records` `inputs.json`:
 
     {"format": 1, "fingerprint": "<sha256 over names, sizes and times of the files, the classes and the options>",
-     "proportions": [0.7, 0.15, 0.15], "examples": {"train": 560, ...}, "bytes": {"train.record": 31415926, ...},
-     "found": {"box_clipped": {"files": 10, "count": 11}, ...}, "unused": ["lost_all_its_boxes.jpg", ...]}
+     "proportions": [0.7, 0.15, 0.15], "look_alikes_together": true, "examples": {"train": 560, ...},
+     "bytes": {"train.record": 31415926, ...}, "found": {"box_clipped": {"files": 10, "count": 11}, ...},
+     "unused": ["lost_all_its_boxes.jpg", ...]}
 """
 
 import contextlib
@@ -180,6 +181,7 @@ def make_records(
                 "format": earlier_records.FORMAT,
                 "fingerprint": fingerprint,
                 "proportions": shares,
+                "look_alikes_together": options.look_alikes_together,
                 "examples": tally.examples,
                 "bytes": {file.name: file.stat().st_size for file in sorted(folder.iterdir())},
                 "found": {rule: asdict(found) for rule, found in tally.found().items()},

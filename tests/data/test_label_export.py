@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
+from facemask.data.earlier_records import assigned_splits
 from facemask.data.label_export import WRITERS, ExportReport, export_labels
 from facemask.data.label_import import ImportOptions, import_labels
+from facemask.data.make_records import RecordOptions, make_records
+from facemask.data.splits import Proportions
 from facemask.data.voc import Box, read_voc
 
 WIDTH, HEIGHT = 640, 480
@@ -130,13 +133,24 @@ def test_we_read_what_supervision_writes(root: Path, name: str) -> None:
         assert_same(read_voc(root / f"{stem}.xml").boxes, read_voc(report.folder / f"{stem}.xml").boxes)
 
 
-def test_yolo_has_the_splits_of_make_records(root: Path) -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_yolo_has_the_splits_of_make_records(root: Path, together: bool) -> None:
     (root / "val").mkdir()
     for suffix in ("jpg", "xml"):
         shutil.move(root / f"face001.{suffix}", root / "val" / f"face001.{suffix}")
+    for number in range(30):
+        made_data.save(root, f"alike{number}.jpg", seed=number // 6)  # look-alikes: five groups of six
+    annotations = root.parent / "annotations"
+    options = RecordOptions(Proportions(0.4, 0.1, 0.5), look_alikes_together=together)
+    make_records(root, annotations, made_data.CLASSES, options)
+    split_of, _ = assigned_splits(annotations, options.proportions)
     export(root, "yolo")
-    assert (root.parent / "yolo" / "images" / "val" / "val_face001.jpg").is_file()
-    assert (root.parent / "yolo" / "labels" / "val" / "val_face001.txt").is_file()
+    expected = {f"{split}/{name.replace('/', '_')}" for name, split in split_of.items()}
+    yolo = root.parent / "yolo"
+    assert {path.relative_to(yolo / "images").as_posix() for path in yolo.glob("images/*/*.*")} == expected
+    labels = {path.relative_to(yolo / "labels").with_suffix("").as_posix() for path in yolo.glob("labels/*/*.txt")}
+    assert labels == {name.rpartition(".")[0] for name in expected}
+    assert "val/val_face001.jpg" in expected
 
 
 def test_what_another_wrote_is_not_replaced(root: Path) -> None:
