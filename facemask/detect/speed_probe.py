@@ -26,16 +26,18 @@ _SEPARABLE = (32, 192, 112, 6)
 
 @dataclass(frozen=True)
 class ProcessorSpeed:
-    """Billions of multiply-accumulate operations a second, in the precision that detecting chooses on this machine.
+    """Billions of multiply-accumulate operations a second.
 
     Attributes:
-        dense: In dense 3x3 convolutions.
-        separable: In blocks of 1x1 and depthwise 3x3 convolutions.
-        precision: `fp32` or `bf16`.
+        dense: In dense 3x3 convolutions, in `precision`.
+        separable: In blocks of 1x1 and depthwise 3x3 convolutions, in `precision`.
+        separable_fp32: In the same blocks, in float32.
+        precision: What detecting with an SSD chooses on this machine: `fp32` or `bf16`.
     """
 
     dense: float
     separable: float
+    separable_fp32: float
     precision: str
 
 
@@ -50,9 +52,11 @@ def measure_processor() -> ProcessorSpeed:
     dense = 9 * channels**2 * side**2 * layers
     narrow, wide, width, blocks = _SEPARABLE
     separable = (2 * narrow * wide + 9 * wide) * width**2 * blocks
+    separable_fp32 = separable / 1e9 / _seconds(_separable_network(), in_bf16=False)
     return ProcessorSpeed(
         dense=dense / 1e9 / _seconds(_dense_network(), in_bf16),
-        separable=separable / 1e9 / _seconds(_separable_network(), in_bf16),
+        separable=separable / 1e9 / _seconds(_separable_network(), in_bf16) if in_bf16 else separable_fp32,
+        separable_fp32=separable_fp32,
         precision="bf16" if in_bf16 else "fp32",
     )
 

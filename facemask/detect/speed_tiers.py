@@ -26,16 +26,19 @@ class SpeedTier:
         dense: Billions of multiply-accumulate operations in a ResNet's convolutions.
         separable: Billions of them in a MobileNet's.
         ships: Whether it comes with facemask; the others have to be trained.
+        in_fp32: Whether it computes in float32 on every machine; the others compute in the machine's precision.
     """
 
     name: str
     dense: float
     separable: float
     ships: bool = False
+    in_fp32: bool = False
 
     def milliseconds(self, speed: ProcessorSpeed) -> float:
         """The estimated time of a picture on a machine."""
-        return 1000 * (self.dense / speed.dense + self.separable / speed.separable)
+        separable = speed.separable_fp32 if self.in_fp32 else speed.separable
+        return 1000 * (self.dense / speed.dense + self.separable / separable)
 
 
 _FPNLITE_448 = 1.65
@@ -46,13 +49,13 @@ _RESNET50_640 = 81.0
 TIERS = (
     SpeedTier("MODEL=ssd_mobilenet_v2_fpnlite_320x320", 0.0, _FPNLITE_448 * (320 / 448) ** 2),
     # YuNet at 640 pixels and the classifier: 0.7 times the processor time of FPNLite at 448 pixels.
-    SpeedTier("RUN=ready-fast", 0.0, 0.7 * _FPNLITE_448, ships=True),
+    SpeedTier("RUN=ready-fast", 0.0, 0.7 * _FPNLITE_448, ships=True, in_fp32=True),
     SpeedTier("MODEL=ssd_mobilenet_v2_fpnlite_640x640 SIZE=448", 0.0, _FPNLITE_448),
     SpeedTier("MODEL=ssd_mobilenet_v2_fpnlite_640x640", 0.0, _FPNLITE_448 * (640 / 448) ** 2),
     # YuNet at 960 and 1280 pixels and two classifiers, in photographs of some five faces. One search at 960 pixels and
     # one classifier were 1.4 times the processor time of FPNLite at 448 pixels, in one thread with AVX512. Two of
     # each take 2.5 times as long. The networks are like a MobileNet.
-    SpeedTier("RUN=ready", 0.0, 3.5 * _FPNLITE_448, ships=True),
+    SpeedTier("RUN=ready", 0.0, 3.5 * _FPNLITE_448, ships=True, in_fp32=True),
     SpeedTier("MODEL=ssd_resnet50_v1_fpn_640x640 SIZE=448", _RESNET50_640 * (448 / 640) ** 2, 0.0),
     SpeedTier("MODEL=ssd_resnet50_v1_fpn_640x640", _RESNET50_640, 0.0),
 )
@@ -82,6 +85,7 @@ def describe_tiers(speed: ProcessorSpeed, shipped: bool = True) -> str:
             f"for video: {video.name}{pace}",
             f"for pictures: {recommend_tier(speed, PICTURE_MILLISECONDS, ready).name}",
         ]
-    lines.append(f"estimated ms a picture in {speed.precision}:")
-    rows = [f"  {tier.milliseconds(speed):5.0f}  {tier.name}" for tier in TIERS if tier in trained or tier in ready]
+    lines.append(f"estimated ms a picture in {speed.precision}{', RUN= in fp32' if ready else ''}:")
+    listed = sorted([*trained, *ready], key=lambda tier: tier.milliseconds(speed))
+    rows = [f"  {tier.milliseconds(speed):5.0f}  {tier.name}" for tier in listed]
     return "\n".join([*lines, *rows])

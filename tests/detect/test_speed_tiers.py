@@ -8,9 +8,9 @@ from facemask.tfod import model_zoo
 
 # Billions of operations a second on two cores: with AMX, with AVX512 alone, and of a Raspberry Pi 4.
 AMX, AVX512, SMALL = (
-    ProcessorSpeed(1500.0, 150.0, "bf16"),
-    ProcessorSpeed(220.0, 60.0, "fp32"),
-    ProcessorSpeed(8.0, 5.0, "fp32"),
+    ProcessorSpeed(1500.0, 150.0, 65.0, "bf16"),
+    ProcessorSpeed(220.0, 60.0, 60.0, "fp32"),
+    ProcessorSpeed(8.0, 5.0, 5.0, "fp32"),
 )
 
 
@@ -34,6 +34,21 @@ def test_every_tier_is_listed_with_its_time() -> None:
     assert "for video: RUN=ready-fast\n" in text
     assert "for pictures: RUN=ready\n" in text
     assert "for pictures: RUN=ready-fast\n" in speed_tiers.describe_tiers(SMALL)
+
+
+def test_what_ships_is_estimated_in_float32_and_the_rows_are_in_order_of_time() -> None:
+    rows = speed_tiers.describe_tiers(AMX).split("in bf16, RUN= in fp32:\n")[1].splitlines()
+    assert any(row.split() == ["18", "RUN=ready-fast"] for row in rows)  # 0.7 * 1.65 / 65
+    times = [int(row.split()[0]) for row in rows]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize("in_bf16", [True, False])
+def test_separable_blocks_are_measured_in_float32_too(monkeypatch: pytest.MonkeyPatch, in_bf16: bool) -> None:
+    monkeypatch.setattr(speed_probe.hardware, "cpu_has_bf16", lambda: in_bf16)
+    monkeypatch.setattr(speed_probe, "_seconds", lambda network, in_bf16: 0.01 if in_bf16 else 0.02)
+    speed = speed_probe.measure_processor()
+    assert speed.separable / speed.separable_fp32 == pytest.approx(2 if in_bf16 else 1)
 
 
 def test_the_probe_runs_the_operations_that_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
