@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from facemask.core.errors import UserError
+from facemask.export import threshold_choice
 from facemask.ready import shipped_detector
 
 NAME = "README.md"
@@ -36,7 +37,8 @@ def model_card(recipe: Path, ready: Mapping[str, Any]) -> str:
     template = resources.files("facemask.export").joinpath("model_card.md.j2").read_text(encoding="utf-8")
     count = len(shipped_detector.unpack_hashes(base64.b64decode(ready["training_pictures"])))
     commands = recipe.read_text(encoding="utf-8").strip()
-    return environment.from_string(template).render(ready, recipe=commands, training_count=count)
+    values = {"recipe": commands, "training_count": count, "min_faces": threshold_choice.MIN_FACES}
+    return environment.from_string(template).render(ready, **values)
 
 
 def _hundredths(value: float | None) -> str:

@@ -302,3 +302,10 @@ def test_the_card_that_ships_is_of_its_recipe_and_figures() -> None:
     ready = json.loads((folder / shipped_detector.NAME).read_text(encoding="utf-8"))
     card = (folder / model_card.NAME).read_text(encoding="utf-8")
     assert card == model_card.model_card(folder / model_card.RECIPE, ready)
+
+
+def test_the_card_has_no_threshold_of_a_class_that_is_never_reported() -> None:
+    card = (shipped_detector.FOLDER / model_card.NAME).read_text(encoding="utf-8")
+    ssd = card.partition("### `ready-ssd`")[2]
+    [row] = [line for line in ssd.splitlines() if line.startswith("| `mask_weared_incorrect` |")]
+    assert row.endswith(" | never reported: another class always scores higher on its faces | | |")
