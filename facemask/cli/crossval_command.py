@@ -55,10 +55,10 @@ def main(
     threshold: Annotated[
         str,
         typer.Option(
-            help="Lowest score that counts as detected in precision, recall, F1 and the confusion matrix: a number; "
-            "best (for each class the threshold with the highest F1 on the held-out images); or a metrics.json."
+            help="Lowest score that counts as detected in precision, recall, F1 and the confusion matrix: best (for "
+            "each class the threshold with the highest F1 on the held-out images); a number; or a metrics.json."
         ),
-    ] = "0.5",
+    ] = "best",
     draws: options.Draws = options.DRAWS,
     seed: Annotated[
         int,

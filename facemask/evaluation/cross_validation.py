@@ -454,6 +454,11 @@ def report_detector(
         console.print(table)
     for note in evaluate.list_caveats(metrics, measured.truths):
         console.print(note, soft_wrap=True)
+    if min_scores is None:
+        console.print(
+            "The thresholds have the highest F1 on these pictures, so precision and recall are slightly flattered.",
+            soft_wrap=True,
+        )
     console.print(f"{report / METRICS}; `make report RUN={report.name}` makes a page of it", soft_wrap=True)
 
 

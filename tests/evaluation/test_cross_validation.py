@@ -166,7 +166,8 @@ def test_pooled_every_face_counts_once(data, annotations, tmp_path, capsys):
         assert interval["ap50"]["estimate"] == pytest.approx(one["ap50"])
         assert interval["ap50"]["low"] < one["ap50"] < interval["ap50"]["high"]
     assert saved.metrics["speed"]["latency_ms"] == 12.0
-    assert "mask_weared_incorrect" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "mask_weared_incorrect" in printed and "highest F1 on these pictures" in printed
 
     # The report and the comparison take it as they take a run.
     cross_validation.report_detector(folder, folds, tmp_path / "reports" / "again", None, 100, 0, MADE)
@@ -234,10 +235,13 @@ def test_models_of_another_crossval_are_reused(data, annotations, tmp_path, monk
     monkeypatch.setattr(
         cross_validation, "cross_validate", lambda folder, folds, plan, *rest, **more: plans.append(plan)
     )
-    monkeypatch.setattr(cross_validation, "report_detector", lambda *rest: None)
+    thresholds = []
+    monkeypatch.setattr(cross_validation, "report_detector", lambda *rest: thresholds.append(rest[3]))
     for options, steps in (("FACES=ssd", {"train", "eval"}), ("FACES=yunet", {"eval"})):
         crossval_command.main(system="two_stage", reuse="ssd", eval_options=options, **common)
         assert plans[-1].options.keys() == steps
+    crossval_command.main(system="two_stage", threshold="0.5", **common)
+    assert thresholds == [None, None, (0.5,) * 3]  # None means the best
     with pytest.raises(UserError, match="TRAIN_OPTIONS"):
         crossval_command.main(system="fused", reuse="ssd", train_options="STEPS=6", **common)
     with pytest.raises(UserError, match="none"):
