@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from facemask.core import hardware
+from facemask.core.command_line import EXTRAS
 
 DISK_WANTED = 3 * 10**9
 """Bytes: enough for several checkpoints of 35 million float32 variables with optimizer slots, the zoo's archive, and
@@ -51,24 +53,28 @@ class Finding:
 def diagnose_machine(
     root: Path, probe: Sequence[str], zoo: Callable[[], str | None], environment: Mapping[str, str] = os.environ
 ) -> list[Finding]:
-    """Run all checks.
+    """Run all checks that apply. A `pip install facemask` has neither training packages nor groups of locked ones.
 
     Args:
-        root: The project's folder.
+        root: The project's folder, or outside a checkout the one that holds the package.
         probe: A command that imports every package that training needs and prints `probe_result()`. It runs as a
             separate process because TensorFlow aborts on a processor that it does not support.
         zoo: Returns the problem with the zoo's server, or None if the server answers.
         environment: The environment variables, which name the display.
     """
+    is_checkout = (root / "lock").is_dir()
+    training = [name for name, extra in EXTRAS.items() if extra == "train"]
+    trains = is_checkout or any(map(find_spec, training))
+    missing = "not installed: pip install 'facemask[train]'. Detecting needs none of it"
     return [
         check_python(),
-        *check_tensorflow(probe, root),
+        *(check_tensorflow(probe, root) if trains else [Finding("Training", missing, State.NOTE)]),
         check_processor(),
         check_memory(hardware.memory_free(), hardware.memory_total()),
         check_disk(shutil.disk_usage(root).free, root),
         check_display(environment, sys.platform),
-        check_zoo(zoo()),
-        *check_package_groups(root),
+        *([check_zoo(zoo())] if trains else []),
+        *(check_package_groups(root) if is_checkout else []),
     ]
 
 

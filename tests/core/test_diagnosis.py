@@ -103,7 +103,26 @@ def test_groups_are_told_by_the_copies_of_their_locks(tmp_path: Path) -> None:
 
 
 def test_everything_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
     said = json.dumps({"tensorflow": "2.20.0", "gpus": []})
     found = diagnosis.diagnose_machine(tmp_path, probe(f"print({said!r})"), lambda: "no network", {})
     subjects = " ".join(finding.subject for finding in found)
     assert subjects == "Python TensorFlow Devices bf16 Processor Memory Disk Display Zoo Packages"
+
+
+def test_without_training_packages_an_installation_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diagnose() -> dict[str, diagnosis.Finding]:
+        found = diagnosis.diagnose_machine(tmp_path, probe("import no_such_package"), lambda: "no network", {})
+        return {finding.subject: finding for finding in found}
+
+    monkeypatch.setattr(diagnosis, "find_spec", lambda name: None)
+    found = diagnose()
+    assert list(found) == ["Python", "Training", "Processor", "Memory", "Disk", "Display"]
+    assert found["Training"].state is State.NOTE
+    assert "pip install 'facemask[train]'" in found["Training"].found
+    # Some of them are a broken installation, and so are none in a checkout.
+    monkeypatch.setattr(diagnosis, "find_spec", lambda name: name if name == "tensorflow" else None)
+    assert diagnose()["TensorFlow"].state is State.BROKEN
+    monkeypatch.setattr(diagnosis, "find_spec", lambda name: None)
+    (tmp_path / "lock").mkdir()
+    assert diagnose()["TensorFlow"].state is State.BROKEN
