@@ -126,11 +126,15 @@ def compare_evaluations(
 
 def describe_difference(system: ComparedSystem, first: ComparedSystem) -> str:
     """One sentence: how `system` differs from `first` in mAP@.5, and whether the difference is significant."""
-    change = system.change50
+    return describe_change(system.change50, first.name, "mAP@.5")
+
+
+def describe_change(change: ConfidenceInterval | None, first: str, metric: str) -> str:
+    """One sentence: a difference in `metric` from the system named `first`, and whether it is significant."""
     if change is None or change.estimate is None or change.low is None or change.high is None:
         return "The others are compared with this one."
-    points = f"{abs(100 * change.estimate):.1f} points of mAP@.5"
+    points = f"{abs(100 * change.estimate):.1f} points of {metric}"
     ends = f"95% interval {100 * change.low:+.1f} to {100 * change.high:+.1f}".replace("-", "\N{MINUS SIGN}")
     if not change.excludes_zero:
-        return f"No significant difference from {first.name} on these images: {points}, {ends}."
-    return f"{'Better' if change.estimate > 0 else 'Worse'} than {first.name} by {points} ({ends})."
+        return f"No significant difference from {first} on these images: {points}, {ends}."
+    return f"{'Better' if change.estimate > 0 else 'Worse'} than {first} by {points} ({ends})."

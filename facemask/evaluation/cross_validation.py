@@ -32,14 +32,14 @@ from facemask.data.fold_records import Folds
 from facemask.detect.faces import yunet
 from facemask.detect.score_thresholds import METRICS
 from facemask.evaluation import bootstrap, evaluate, evaluated_pictures
-from facemask.evaluation.bootstrap import ConfidenceInterval
-from facemask.evaluation.evaluate import SavedEvaluation
+from facemask.evaluation.bootstrap import ClassifierSamples, ConfidenceInterval
+from facemask.evaluation.evaluate import CLASSIFIER_REPORT, SavedEvaluation
 from facemask.evaluation.measurement import MeasuredDetections, Speed
 from facemask.evaluation.report import metric_tables
 
 FORMAT = 1
 NAME = "crossval.json"
-CLASSIFIER_REPORT = "classifier.json"
+ANSWERS = "answers.json"
 
 CLASSIFIER_SYSTEM = "classifier"
 """The system without a detector. It is measured on the labelled boxes."""
@@ -359,19 +359,33 @@ class PooledClassifier:
 def measure_answers(answers: Answers, draws: int, seed: int) -> PooledClassifier:
     """Compute the metrics of a classifier's pooled answers. `draws` and `seed` are those of the intervals."""
     metrics = classifier_metrics.measure_classifier(answers.probabilities, answers.labels, LabelMap(answers.classes))
+    sampled = sample_answers(answers, draws, seed)
+    return PooledClassifier(
+        metrics=metrics,
+        accuracy=bootstrap.percentile_interval(sampled.accuracy),
+        macro_f1=bootstrap.percentile_interval(sampled.macro_f1),
+        f1=tuple(bootstrap.percentile_interval(values) for values in sampled.f1.T),
+    )
+
+
+def sample_answers(answers: Answers, draws: int, seed: int) -> ClassifierSamples:
+    """A classifier's metrics on draws of the pictures: the same draws for all classifiers of the same faces."""
     classes = len(answers.classes)
     pictures = sorted({_picture_of(name) for name in answers.names})
     place = {name: index for index, name in enumerate(pictures)}
     confusions = np.zeros((len(pictures), classes, classes), int)
     rows = np.array([place[_picture_of(name)] for name in answers.names], int)
     np.add.at(confusions, (rows, answers.labels, answers.probabilities.argmax(axis=1)), 1)
-    sampled = bootstrap.bootstrap_f1(confusions, bootstrap.draw_images(len(pictures), draws, seed))
-    return PooledClassifier(
-        metrics=metrics,
-        accuracy=bootstrap.percentile_interval(sampled.accuracy),
-        macro_f1=bootstrap.percentile_interval(sampled.macro_f1),
-        f1=tuple(bootstrap.percentile_interval(sampled.f1[:, index]) for index in range(classes)),
-    )
+    return bootstrap.bootstrap_f1(confusions, bootstrap.draw_images(len(pictures), draws, seed))
+
+
+def read_reported_answers(report: Path) -> Answers:
+    """Read the answers that `report_classifier` wrote.
+
+    Raises:
+        UserError: There are none, or the file was not written by `make crossval`.
+    """
+    return _read_answers(report / ANSWERS)
 
 
 def answer_held_out_faces(exported: Sequence[Path], annotations: Path, least: float) -> Answers:
@@ -465,7 +479,7 @@ def report_detector(
 def report_classifier(
     folder: Path, folds: Folds, report: Path, draws: int, seed: int, made: Mapping[str, Any], fold: int | None = None
 ) -> PooledClassifier:
-    """Pool the answers of all folds, write `classifier.json` and `confusion.png` to `report`, and print the metrics.
+    """Pool the answers of all folds, write them, `classifier.json` and `confusion.png`, and print the metrics.
 
     Raises:
         UserError: A fold's answers are missing, or belong to other pictures.
@@ -482,6 +496,7 @@ def report_classifier(
     which = "all folds" if fold is None else f"fold {fold} only"
     picture = charts.confusion_png(np.array(pooled.metrics.confusion), answers.classes, f"{report.name}, {which}")
     write_bytes(report / "confusion.png", picture)
+    _write_answers(report / ANSWERS, answers)
     value = {"format": FORMAT, "metrics": pooled.metrics.as_json(), "intervals": intervals}
     value |= {"left_out": dict(answers.left_out), "folds_digest": folds.digest, "made": dict(made)}
     write_json(report / CLASSIFIER_REPORT, value)

@@ -41,6 +41,8 @@ FORMAT = 1
 FEW_FACES = 30
 """A class with fewer faces gets a caveat, because one face then changes its recall by more than 3 points."""
 
+CLASSIFIER_REPORT = "classifier.json"
+"""The file in the report of a cross-validation of the classifier alone."""
 TRUTH_FILE, PREDICTIONS_FILE = "ground_truth.json", "predictions.json"
 
 
@@ -240,12 +242,23 @@ def ap_intervals(matches: Sequence[coco.Matches], draws: int, seed: int) -> dict
     }
 
 
+def is_classifier_report(folder: Path) -> bool:
+    """Whether a report is the cross-validation of a classifier alone, which has no evaluation of a detector."""
+    return (folder / CLASSIFIER_REPORT).is_file() and not (folder / METRICS).is_file()
+
+
 def read_evaluation(folder: Path) -> SavedEvaluation:
     """Read an evaluation from its folder.
 
     Raises:
-        UserError: The folder contains no evaluation, or a file in it is damaged or belongs to another evaluation.
+        UserError: The folder contains no evaluation of a detector, or a file in it is damaged or belongs to another
+            evaluation.
     """
+    if is_classifier_report(folder):
+        raise UserError(
+            f"{folder}: a cross-validation of the classifier alone, which detects nothing. Its results are "
+            f"{CLASSIFIER_REPORT} and confusion.png; `make compare` compares it with others of its kind."
+        )
     absent = f"{folder}: no evaluation in it. Run `make eval RUN={folder.name}` first."
     again = f"Run `make eval RUN={folder.name}` again."
     with json_files.reading_json(folder / METRICS, FORMAT, step="eval", absent=absent, again=again) as metrics:

@@ -12,8 +12,7 @@ from facemask.core.errors import UserError
 from facemask.data import voc
 from facemask.data.discovery import path_below
 from facemask.data.labelled_picture import GroundTruth, LabelledPicture
-from facemask.detect.score_thresholds import METRICS
-from facemask.evaluation import cross_validation, evaluate, evaluated_pictures, label_suspects
+from facemask.evaluation import evaluate, evaluated_pictures, label_suspects
 from facemask.evaluation.evaluate import SavedEvaluation
 from facemask.evaluation.label_suspects import Suspect
 
@@ -57,7 +56,7 @@ def read_held_out_evaluation(folder: Path) -> SavedEvaluation:
         UserError: There is none, it has no detections, it is of the train split, or the detector was trained on more
             than `_MOST_SEEN` of its pictures.
     """
-    if (folder / cross_validation.CLASSIFIER_REPORT).is_file() and not (folder / METRICS).is_file():
+    if evaluate.is_classifier_report(folder):
         raise UserError(
             f"{folder}: a cross-validation of the classifier alone, which detects nothing. Run `make crossval "
             "SYSTEM=two_stage`: REUSE= takes its classifiers."

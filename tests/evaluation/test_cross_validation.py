@@ -13,6 +13,7 @@ from sklearn import metrics as sklearn_metrics
 
 from facemask.cli import compare_command, crossval_command, folds_command, report_command
 from facemask.core.errors import UserError
+from facemask.core.files import write_json
 from facemask.data import drawn_sample, fold_records, manifest
 from facemask.data.fold_records import make_folds, read_folds, split_of_fold
 from facemask.data.ground_truth import read_records
@@ -426,7 +427,43 @@ def test_classifier_pooled(annotations, tmp_path, capsys):
     assert written["metrics"]["confusion"] == sklearn_metrics.confusion_matrix(labels, answered).tolist()
     assert written["left_out"] == {"smaller than 12 px": 10}
     assert (report / "confusion.png").read_bytes()[:4] == b"\x89PNG"
+    assert cross_validation.read_reported_answers(report).labels.tolist() == labels.tolist()
     assert "12 px" in capsys.readouterr().out
+
+
+def test_classifiers_are_compared_on_the_same_draws_of_pictures(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    names = [f"{number // 2}.jpg#{number % 2 + 1}" for number in range(200)]
+    labels = random.choice(3, 200, p=[0.6, 0.3, 0.1])
+    answered = {"better": labels, "worse": np.where(random.random(200) < 0.2, 0, labels)}
+
+    def save(name, order):
+        faces = tuple(names[place] for place in order)
+        answers = Answers(CLASSES.names, faces, labels[order], np.eye(3)[answered[name]][order])
+        write_json(tmp_path / name / "classifier.json", {})
+        cross_validation._write_answers(tmp_path / name / "answers.json", answers)
+
+    save("worse", np.arange(200))
+    save("better", np.arange(200)[::-1])  # other folds have another order
+    compare_command.main(runs="worse,better", reports=tmp_path, draws=200)
+    first, second = json.loads((tmp_path / "compare-classifiers.json").read_text())["classifiers"]
+    assert (first["change"], second["macro_f1"]["estimate"]) == (None, 1)
+    worse = sklearn_metrics.f1_score(labels, answered["worse"], average="macro")
+    assert second["change"]["estimate"] == pytest.approx(1 - worse)
+    assert 0 < second["change"]["low"] < 1 - worse < second["change"]["high"]
+    assert "better: Better than worse by" in capsys.readouterr().out
+
+    # There is no page of a detector, and other labels are not the same faces.
+    (tmp_path / "detector").mkdir()
+    for command, options in (
+        (report_command, {"run": "better", "models": tmp_path}),
+        (compare_command, {"runs": "better,detector"}),
+    ):
+        with pytest.raises(UserError, match=r"better: a cross-validation of the classifier alone"):
+            command.main(**options, reports=tmp_path)
+    save("better", np.arange(150))
+    with pytest.raises(UserError, match="150 and 200 faces"):
+        compare_command.main(runs="worse,better", reports=tmp_path)
 
 
 def test_folds_that_are_not_there(tmp_path):

@@ -78,19 +78,35 @@ def comparison_table(compared: Any) -> Table:
     title = f"{compared.images} images; in brackets the 95% interval of {compared.draws} draws; * significant"
     table = _table(title, "mAP@.5", "difference to first", "mAP", "ms")
     for system in compared.systems:
-        change = system.change50
-        against = ""
-        if change is not None:
-            star = " *" if change.excludes_zero else "  "
-            against = f"{with_sign(change.estimate)} ({interval_ends(change, with_sign)}){star}"
         table.add_row(
             system.name,
             f"{three_decimals(system.map50.estimate)} ({interval_ends(system.map50)})",
-            against,
+            _difference(system.change50),
             three_decimals(system.map.estimate),
             f"{system.latency_ms:.0f}",
         )
     return table
+
+
+def classifier_table(compared: Any) -> Table:
+    """A table of a `classifier_comparison.ClassifierComparison` with a row for each classifier."""
+    title = f"{compared.faces} faces; in brackets the 95% interval of {compared.draws} draws; * significant"
+    table = _table(title, "macro F1", "difference to first", "accuracy")
+    for one in compared.classifiers:
+        table.add_row(
+            one.name,
+            f"{three_decimals(one.macro_f1.estimate)} ({interval_ends(one.macro_f1)})",
+            _difference(one.change),
+            f"{three_decimals(one.accuracy.estimate)} ({interval_ends(one.accuracy)})",
+        )
+    return table
+
+
+def _difference(change: Any) -> str:
+    if change is None:
+        return ""
+    star = " *" if change.excludes_zero else "  "
+    return f"{with_sign(change.estimate)} ({interval_ends(change, with_sign)}){star}"
 
 
 def with_sign(value: float | None) -> str:
