@@ -100,6 +100,16 @@ def test_yolo_pictures_of_one_name_in_two_splits_keep_their_own_labels(tmp_path:
     assert {row["picture"] for row in rows} == {"faces/a.jpg", "faces/a-2.jpg"}
 
 
+def test_the_names_that_labelimg_writes_beside_its_yolo_labels_are_not_labels(tmp_path: Path) -> None:
+    source = tmp_path / "faces"
+    made_labels.pictures(source / "images", list(TWO))
+    made_labels.yolo(source / "labels", TWO)
+    (source / "labels" / "data.yaml").unlink()
+    (source / "labels" / "classes.txt").write_text("with_mask\nwithout_mask\n")
+    report = run(source)
+    assert (report.images, report.boxes) == (2, Counter(with_mask=2, without_mask=1))
+
+
 def test_splits_of_the_source_are_kept_on_request(tmp_path: Path) -> None:
     source = tmp_path / "faces"
     names = ("train/images/a.jpg", "valid/images/a.jpg", "test/images/b.jpg", "more/c.jpg")

@@ -73,7 +73,12 @@ def read_yolo(source: LabelSource, files: list[str], finder: PictureFinder) -> F
 
 def _texts(source: LabelSource, finder: PictureFinder) -> list[str]:
     """The text files that hold labels: those in folders named `labels`, else those that look like labels."""
-    texts = [name for name in source.names if name.lower().endswith(".txt")]
+    # labelImg writes classes.txt into the folder of the labels.
+    texts = [
+        name
+        for name in source.names
+        if name.lower().endswith(".txt") and name.rpartition("/")[2].lower() not in _LISTS_OF_NAMES
+    ]
     in_labels = [name for name in texts if "labels" in PurePosixPath(name).parts[:-1]]
     if in_labels:
         return in_labels
@@ -81,8 +86,7 @@ def _texts(source: LabelSource, finder: PictureFinder) -> list[str]:
     return [
         name
         for name in texts
-        if name.rpartition("/")[2].lower() not in _LISTS_OF_NAMES
-        and (name[: -len(".txt")] in stems or _LABEL_LINE.match(_text(source.head(name, 400)).partition("\n")[0]))
+        if name[: -len(".txt")] in stems or _LABEL_LINE.match(_text(source.head(name, 400)).partition("\n")[0])
     ]
 
 
