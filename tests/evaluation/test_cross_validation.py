@@ -271,6 +271,30 @@ def test_records_changed_between_folds(data, annotations, tmp_path):
         cross_validation.read_fold_evaluations(tmp_path / "crossval" / "ssd", read_folds(annotations))
 
 
+def test_folds_with_other_records_neither_continue_nor_are_reused(data, annotations, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, annotations, Steps(data, annotations, fail_at=("export", "fold2")))
+
+    def write_repeated(folder, split_of):  # as with another REPEAT: the same split, another digest
+        digest = f"repeated {write_records(folder, split_of)}"
+        read = manifest.read_manifest(folder)
+        manifest.write_manifest(folder, dataclasses.replace(read, digest=digest))
+        return digest
+
+    before = read_folds(annotations)
+    pictures = pictures_of([truth for truth, _ in data.values()])
+    assert make_folds(pictures, annotations, CLASSES, 5, 0, write_repeated, MADE).digest == before.digest
+    again, other = Steps(data, annotations), tmp_path / "crossval" / "other"
+    for fold in (None, 4):
+        with pytest.raises(UserError, match=r"fold0\.json: .*NAME=ssd .*FRESH=1"):
+            run(tmp_path, annotations, again, fold=fold)
+    with pytest.raises(UserError, match=r"ssd/fold0\.json: "):
+        cross_validation.options_of_reused(tmp_path / "crossval" / "ssd", read_folds(annotations))
+    with pytest.raises(UserError, match=r"ssd/fold0\.json: "):
+        cross_validate(other, read_folds(annotations), Plan("ssd"), again, None, MADE, reuse=[other.with_name("ssd")])
+    assert again.asked == []
+
+
 def test_a_picture_that_was_not_measured_is_missed(data, annotations, tmp_path):
     folder = run(tmp_path, annotations, Steps(data, annotations))
     folds = read_folds(annotations)
