@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from made_labels import HEIGHT, MAKERS, TWO, WIDTH, mapping
 from facemask.core.errors import UserError
 from facemask.data import label_import
 from facemask.data.discovery import discover_pictures
+from facemask.data.label_formats.label_source import open_label_source
 from facemask.data.label_import import ImportOptions, ImportReport, import_labels
 from facemask.data.labelled_picture import read_labelled_pictures
 from facemask.data.voc import Box, read_voc
@@ -604,6 +606,27 @@ def test_what_else_a_zip_can_do_wrong(source: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(UserError, match=r"x\.zip: "):
         run(path)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError(28, "No space left on device", "elsewhere")])
+def test_an_error_of_the_import_is_not_blamed_on_the_zip(source: Path, error: Exception) -> None:
+    made_labels.coco(source, TWO)
+    archive = made_labels.zipped(source, source.parent / "x.zip")
+    with pytest.raises(type(error)) as caught, open_label_source(archive):
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_is_named(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.json", random.Random(0).randbytes(4000))
+    whole = bytearray(path.read_bytes())
+    whole[60:2000] = b"\xff" * 1940
+    path.write_bytes(whole)
+    with open_label_source(path) as opened, pytest.raises(UserError, match=r"x\.zip: a\.json cannot be unpacked"):
+        opened.read("a.json", 1 << 20)
 
 
 # ---- interrupted ----

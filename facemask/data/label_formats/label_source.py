@@ -6,6 +6,7 @@ A zip is never unpacked to disk: its members are read one at a time into memory,
 import contextlib
 import functools
 import json
+import lzma
 import os
 import zipfile
 import zlib
@@ -31,6 +32,9 @@ MAX_RATIO = 100
 
 ALWAYS_ALLOWED = 64 << 20
 """Bytes of content that are no danger, whatever the ratio."""
+
+_UNPACKING_ERRORS = (RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What zipfile raises for a damaged or encrypted member, apart from OSError and ValueError."""
 
 
 @dataclass(frozen=True)
@@ -149,15 +153,17 @@ def open_label_source(path: Path) -> Iterator[LabelSource]:
     elif not path.exists():
         raise UserError(f"{path}: no such file or folder.")
     elif path.suffix.lower() == ".zip" or (path.is_file() and zipfile.is_zipfile(path)):
-        try:
-            with zipfile.ZipFile(path) as archive:
+        with contextlib.ExitStack() as stack:
+            try:
+                archive = stack.enter_context(zipfile.ZipFile(path))
                 members = _checked_members(path, archive)
-                names = tuple(sorted(members))
-                yield LabelSource(path, names, names, functools.partial(_from_zip, path, archive, members), None)
-        except OSError as error:
-            raise UserError(f"{error.filename or path}: cannot be read ({error.strerror or error}).") from None
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError) as error:
-            raise UserError(f"{path}: not a whole zip archive ({error}). Download it again.") from None
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
+            except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+                raise UserError(f"{path}: not a whole zip archive ({error}). Download it again.") from None
+            # Outside of the `try`, because an error of the caller's block is raised here.
+            names = tuple(sorted(members))
+            yield LabelSource(path, names, names, functools.partial(_from_zip, path, archive, members), None)
     else:
         # What a link points at, whose name may differ from the link's.
         file = path.resolve()
@@ -268,5 +274,5 @@ def _from_zip(
     try:
         # zipfile reads no more than the size that was claimed, and compares the checksum.
         return archive.read(info)
-    except (RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error, OSError, ValueError) as error:
+    except (*_UNPACKING_ERRORS, OSError, ValueError) as error:
         raise UserError(f"{path}: {name} cannot be unpacked ({error}).") from None
