@@ -204,7 +204,7 @@ class Window(labelImg.MainWindow):
             )
             for box in annotation.boxes
         )
-        self.canvas.verified = pascal_voc_io.PascalVocReader(xml_path).verified
+        self.canvas.verified = annotation.verified
 
     def open_next_image(self, _value: bool = False) -> None:
         """Open the next image, also from one that could not be opened. labelImg would go back to the first image."""

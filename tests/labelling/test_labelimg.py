@@ -342,6 +342,16 @@ def test_all_boxes_are_shown_where_labelimg_gives_up(tmp_path: Path) -> None:
 
 
 @needs_labelimg
+def test_a_picture_is_verified_as_make_records_reads_it(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    xml = labelled(images / "1.png")
+    text = xml.read_text().replace("<filename>1.png</filename>", "")  # without which labelImg's own reader gives up
+    xml.write_text(text.replace("<annotation>", '<annotation verified="true">'))
+    assert voc.read_voc(xml).verified
+    assert run_window(images, tmp_path, "print(window.canvas.verified)").split() == ["True"]
+
+
+@needs_labelimg
 def test_a_model_s_boxes_that_a_person_verified_are_the_persons(tmp_path: Path) -> None:
     images = tmp_path / "images"
     xml = labelled(images / "1.png")
