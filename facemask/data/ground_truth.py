@@ -1,6 +1,6 @@
 """Read images with their labelled boxes, for evaluation: from records, or from a folder with Pascal VOC XML."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +44,31 @@ def read_encoded_records(annotations: Path, split: str) -> Iterator[tuple[bytes,
     """
     if split not in SPLITS:
         raise UserError(f"no split {split!r}. There are: {', '.join(SPLITS)}.")
+    files = manifest.read_manifest(annotations).splits[split].files
+    for _, encoded, truth in read_examples(annotations / file for file in files):
+        yield encoded, truth
+
+
+def read_examples(files: Iterable[Path]) -> Iterator[tuple[bytes, bytes, GroundTruth]]:
+    """Yield the examples of record files, in order. An image that train repeats is yielded once.
+
+    Yields:
+        The serialised example, the bytes of its image's file, and its ground truth.
+
+    Raises:
+        UserError: A file is missing or damaged.
+    """
     seen: set[str] = set()
-    for file in manifest.read_manifest(annotations).splits[split].files:
-        for number, record in enumerate(tfrecord.read_tfrecord(annotations / file)):
+    for file in files:
+        for number, record in enumerate(tfrecord.read_tfrecord(file)):
             try:
                 truth, encoded = tfexample.decode_example(record, image_id=len(seen) + 1)
             except ValueError as error:
-                message = f"{annotations / file}: record {number} cannot be read ({error}). Make the records again."
+                message = f"{file}: record {number} cannot be read ({error}). Make the records again."
                 raise UserError(message) from None
             if truth.name not in seen:
                 seen.add(truth.name)
-                yield encoded, truth
+                yield record, encoded, truth
 
 
 def read_folder(root: Path, label_map: LabelMap) -> Iterator[tuple[np.ndarray, GroundTruth]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from facemask.core.errors import UserError
-from facemask.data import tfexample, tfrecord
+from facemask.data import ground_truth, tfrecord
 from facemask.data.manifest import Manifest
 
 
@@ -32,19 +32,17 @@ class AugmentedPicture:
 def choose_varied_examples(records: Manifest, annotations: Path, count: int) -> list[bytes]:
     """Choose the serialised examples of the train split with the most classes, in the order of the records.
 
+    Of examples with as many classes, the first are chosen.
+
     Raises:
         UserError: The train split is empty, or its records cannot be read.
     """
     found: list[tuple[int, int, bytes]] = []
-    names: set[str] = set()
-    for file in records.splits["train"].files:
-        for serialised in tfrecord.read_tfrecord(annotations / file):
-            truth, _ = tfexample.decode_example(serialised)
-            if truth.name not in names:
-                names.add(truth.name)
-                found.append((-len(set(truth.class_ids.tolist())), len(found), serialised))
-                # Keep only candidates in memory, not all pictures of the split.
-                found = sorted(found)[:count]
+    files = [annotations / file for file in records.splits["train"].files]
+    for number, (serialised, _, truth) in enumerate(ground_truth.read_examples(files)):
+        found.append((-len(set(truth.class_ids.tolist())), number, serialised))
+        # Keep only candidates in memory, not all pictures of the split.
+        found = sorted(found)[:count]
     if not found:
         raise UserError(f"{annotations}: no image in the train split. `make records` says which image went where.")
     return [serialised for _, _, serialised in sorted(found, key=lambda one: one[1])]

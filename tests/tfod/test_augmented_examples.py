@@ -6,7 +6,7 @@ from PIL import Image
 
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
-from facemask.data import ground_truth, manifest, tfexample
+from facemask.data import ground_truth, manifest, tfexample, tfrecord
 from facemask.media import picture_grid
 from facemask.tfod import augmented_examples, model_zoo, pipeline_config, training_runs
 
@@ -64,6 +64,31 @@ def test_the_varied_examples_are_the_pictures_with_most_classes_in_order(tiny_re
     with pytest.raises(UserError, match="no image in the train split"):
         augmented_examples.choose_varied_examples(
             dataclasses.replace(records, splits={"train": empty}), tiny_records, 3
+        )
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_pictures_with_as_many_classes_the_first_are_chosen(tiny_records, tmp_path, count):
+    records = manifest.read_manifest(tiny_records)
+    files = [tiny_records / file for file in records.splits["train"].files]
+    by_classes = {}
+    for serialised, _, held in ground_truth.read_examples(files):
+        by_classes.setdefault(len(set(held.class_ids.tolist())), []).append(serialised)
+    few, most = by_classes[min(by_classes)], sorted(by_classes[max(by_classes)], reverse=True)
+    assert len(few) >= 1 and len(most) >= 2
+    (tmp_path / "train.record").write_bytes(b"".join(map(tfrecord.frame_record, [*few[:2], *most])))
+    train = dataclasses.replace(records.splits["train"], files=("train.record",))
+    records = dataclasses.replace(records, splits={"train": train})
+    assert augmented_examples.choose_varied_examples(records, tmp_path, count) == most[:count]
+
+
+def test_a_damaged_example_is_one_line_that_names_its_file(tiny_records, tmp_path):
+    (tmp_path / "train.record").write_bytes(tfrecord.frame_record(b"no example"))
+    records = manifest.read_manifest(tiny_records)
+    train = dataclasses.replace(records.splits["train"], files=("train.record",))
+    with pytest.raises(UserError, match=r"train\.record: record 0 cannot be read .* Make the records again"):
+        augmented_examples.choose_varied_examples(
+            dataclasses.replace(records, splits={"train": train}), tmp_path, count=1
         )
 
 
