@@ -3,12 +3,13 @@
 import contextlib
 import datetime
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from facemask.core.errors import UserError
-from facemask.tfod import training_runs
+from facemask.tfod import training_estimate, training_runs
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,20 @@ def overview_of_run(folder: Path) -> Overview:
     except UserError as error:
         model = f"cannot be read: {error}"
     config = _text(folder / "pipeline.config")
-    checkpoints = {int(path.stem.removeprefix("ckpt-")): path for path in folder.glob("ckpt-*.index")}
-    step = max(checkpoints, default=0)
-    saved = datetime.datetime.fromtimestamp(checkpoints[step].stat().st_mtime) if checkpoints else None
+    # A user's copy of a checkpoint, such as ckpt-500-copy.index, is no step of the run.
+    names = [re.fullmatch(r"ckpt-(\d+)\.index", path.name) for path in folder.glob("ckpt-*.index")]
+    step, latest = max(((int(name[1]), name[0]) for name in names if name), default=(0, ""))
+    saved: datetime.datetime | None = None
+    if latest:
+        with contextlib.suppress(FileNotFoundError):  # a training has just removed it
+            saved = datetime.datetime.fromtimestamp((folder / latest).stat().st_mtime)
     best_map: float | None = None
     best_step: int | None = None
     with contextlib.suppress(ValueError, KeyError, TypeError):
         best = json.loads(_text(folder / "best" / "best.json"))
         best_map, best_step = float(best["map"]), int(best["step"])
-    files = {(s.st_dev, s.st_ino): s.st_size for s in (f.stat() for f in folder.rglob("*") if f.is_file())}
+    # os.walk passes over a folder that a training has just removed.
+    files = (Path(below) / name for below, _, names_below in os.walk(folder) for name in names_below)
     return Overview(
         folder.name,
         model,
@@ -77,7 +83,7 @@ def overview_of_run(folder: Path) -> Overview:
         _number(config, r"num_steps:\s*(\d+)"),
         best_map,
         best_step,
-        sum(files.values()),
+        training_estimate.bytes_of_files(files),
         saved,
     )
 

@@ -1,6 +1,6 @@
 """Estimate the disk space of a run from the model's variables, and its memory from the size of the input."""
 
-import os
+import contextlib
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,8 +21,16 @@ def bytes_of_variables(variables: Iterable[Any]) -> int:
 
 
 def bytes_of_files(paths: Iterable[Path]) -> int:
-    """The bytes of files on disk. A file with several names counts once, because `best/` has hard links."""
-    return sum({(s.st_dev, s.st_ino): s.st_size for s in map(os.stat, paths)}.values())
+    """The bytes of files on disk. A file with several names counts once, because `best/` has hard links.
+
+    A file that is no longer there counts nothing: a training removes its older checkpoints.
+    """
+    sizes: dict[tuple[int, int], int] = {}
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            sizes[status.st_dev, status.st_ino] = status.st_size
+    return sum(sizes.values())
 
 
 def refuse_too_little_disk(checkpoint: int, kept: int, folder: Path) -> None:

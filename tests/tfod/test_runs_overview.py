@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 from facemask.tfod import runs_overview
 
@@ -39,3 +40,27 @@ def test_what_cannot_be_read_is_said_and_hides_no_other_run(tmp_path):
     assert "cannot be read" in two.model
     assert (two.size, two.step, two.steps, two.saved) == (None, 0, None, None)
     assert two.row()[1] == "0"
+
+
+def test_a_copy_of_a_checkpoint_is_no_step_and_hides_no_run(tmp_path):
+    folder = made_run(tmp_path / "one")
+    for suffix in ("index", "data-00000-of-00001"):
+        (folder / f"ckpt-500-copy.{suffix}").write_bytes((folder / f"ckpt-250.{suffix}").read_bytes())
+    [found] = runs_overview.list_runs(tmp_path)
+    assert found.step == 250
+    assert 3000 < found.bytes < 4000
+
+
+def test_a_checkpoint_that_a_training_removes_meanwhile_counts_nothing(tmp_path, monkeypatch):
+    folder, stat = made_run(tmp_path / "one"), Path.stat
+
+    def removed_meanwhile(path, **options):
+        if path.name.startswith("ckpt-250."):
+            path.unlink(missing_ok=True)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", removed_meanwhile)
+    [found] = runs_overview.list_runs(tmp_path)
+    assert not list(folder.glob("ckpt-250.*"))
+    assert (found.step, found.saved) == (250, None)
+    assert 1000 < found.bytes < 2000
