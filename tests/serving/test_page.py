@@ -72,7 +72,7 @@ def test_it_has_a_link_to_the_statistics_of_a_watch_while_there_are_some(
     page.open(watched.url)
     page.until(f"location.href.startsWith('{watched.url}') && {READY}")
     assert not page.run("document.querySelector('#statistics').hidden")
-    page.run("document.querySelector('#statistics a').click()")
+    page.run("document.querySelector('#statistics').click()")
     page.until("location.pathname == '/statistics' && document.querySelector('h1')")
     page.requests.clear()  # they are the other server's
 

@@ -19,6 +19,7 @@ async function start() {
   if (!response.ok) throw new Error(`page.json cannot be loaded (${response.status}).`);
   settings = await response.json();
   at("privacy").textContent = settings.privacy;
+  at("statistics").href = "statistics"; // index.html does not name it, since the page of make page has none
   at("statistics").hidden = !settings.statistics;
   at("model").textContent = `Model: ${settings.model.run}, ${settings.model.model}.`;
   const differ = new Set(settings.classes.map((one) => one.threshold)).size > 1;
