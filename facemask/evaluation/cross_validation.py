@@ -180,8 +180,8 @@ def cross_validate(
         print_line: Called with each line for the user.
 
     Raises:
-        UserError: The folder, or one to reuse, was made with other folds or records, the folder was made with another
-            plan, the records changed, or a step failed.
+        UserError: The folder was made with another plan or other records, the folds or records changed, or a step
+            failed.
     """
     with holding_lock(
         folder.with_name(f".{folder.name}.lock"), f"{folder}: another `make crossval` uses it. Wait until that ends."
@@ -190,7 +190,7 @@ def cross_validate(
         for number in _chosen(folds, fold):
             folds.refuse_other_records(number)
             progress = folder / f"fold{number}.json"
-            done = _finished_steps(folder, folds, number)
+            done = _finished_steps(folder, number, folds)
             for other in reuse:
                 done = _reuse_runs(folder, other, folds, plan, number, done)
             for step in plan.steps:
@@ -529,7 +529,7 @@ def _prepare(folder: Path, folds: Folds, plan: Plan, made: Mapping[str, Any], *,
                 "over, NAME=<another name> keeps both."
             )
         for number in range(folds.count):
-            _finished_steps(folder, folds, number)  # refuses a later fold before an earlier one trains for hours
+            _finished_steps(folder, number, folds)  # refuses a later fold before an earlier one trains for hours
         return
     write_json(path, {"format": FORMAT, **this, "made": dict(made)})
 
@@ -542,15 +542,13 @@ def options_of_reused(folder: Path, folds: Folds) -> dict[str, dict[str, str]]:
         folds: The folds of now.
 
     Raises:
-        UserError: It is none, or it is of other folds or other records of them.
+        UserError: It is none, or it is of other folds.
     """
     path = folder / NAME
     absent = f"{path}: no such file. REUSE= takes names of cross-validations in {folder.parent}."
     with json_files.reading_json(path, FORMAT, step="crossval", absent=absent, again="Run it again.") as value:
         if value["folds_digest"] != folds.digest:
             raise UserError(f"{folder}: was made on other folds than those of {folds.annotations}. Run it again.")
-        for number in range(folds.count):
-            _finished_steps(folder, folds, number)
         options: dict[str, dict[str, str]] = value["options"]
         steps = Plan(value["system"], options).steps
         return {step: dict(options.get(step, {})) for step in steps if step in (*_DETECTOR, *_CLASSIFIER, *_FACES)}
@@ -558,7 +556,7 @@ def options_of_reused(folder: Path, folds: Folds) -> dict[str, dict[str, str]]:
 
 def _reuse_runs(folder: Path, other: Path, folds: Folds, plan: Plan, fold: int, done: list[str]) -> list[str]:
     """Link the exported models of another cross-validation's fold. Returns the steps that are then finished."""
-    theirs = _finished_steps(other, folds, fold)
+    theirs = _finished_steps(other, fold)
     runs: list[tuple[tuple[str, ...], str]] = [(_DETECTOR, f"fold{fold}"), (_FACES, _faces_run(fold))]
     runs += [((step,), f"fold{fold}-{step}") for step in plan.classifier_steps]
     for steps, run in runs:
@@ -583,15 +581,18 @@ def _write_finished(path: Path, records_digest: str, steps: Sequence[str]) -> No
     write_json(path, {"format": FORMAT, "records_digest": records_digest, "finished": list(steps)})
 
 
-def _finished_steps(folder: Path, folds: Folds, fold: int) -> list[str]:
-    """The finished steps of a fold; raises UserError where they were run on other records than the present ones."""
+def _finished_steps(folder: Path, fold: int, folds: Folds | None = None) -> list[str]:
+    """The finished steps of a fold. Raises a UserError where they were run on other records than those of `folds`.
+
+    A model that is reused may come from other records of the same folds: it has learned none of the held-out pictures.
+    """
     path = folder / f"fold{fold}.json"
     if not path.exists():
         return []
     again = "Remove it: the steps of the fold are then done again."
     with json_files.reading_json(path, FORMAT, step="crossval", absent="", again=again) as value:
         # The folds' digest stays the same when `make folds` repeats other pictures.
-        if value["records_digest"] != folds.records[fold]:
+        if folds and value["records_digest"] != folds.records[fold]:
             raise UserError(
                 f"{path}: its steps were run on other records than those of {folds.records_folder(fold)}. "
                 f"NAME={folder.name} FRESH=1 starts over, NAME=<another name> keeps both."

@@ -271,7 +271,7 @@ def test_records_changed_between_folds(data, annotations, tmp_path):
         cross_validation.read_fold_evaluations(tmp_path / "crossval" / "ssd", read_folds(annotations))
 
 
-def test_folds_with_other_records_neither_continue_nor_are_reused(data, annotations, tmp_path):
+def test_folds_with_other_records_do_not_continue_and_are_reused(data, annotations, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, annotations, Steps(data, annotations, fail_at=("export", "fold2")))
 
@@ -288,11 +288,11 @@ def test_folds_with_other_records_neither_continue_nor_are_reused(data, annotati
     for fold in (None, 4):
         with pytest.raises(UserError, match=r"fold0\.json: .*NAME=ssd .*FRESH=1"):
             run(tmp_path, annotations, again, fold=fold)
-    with pytest.raises(UserError, match=r"ssd/fold0\.json: "):
-        cross_validation.options_of_reused(tmp_path / "crossval" / "ssd", read_folds(annotations))
-    with pytest.raises(UserError, match=r"ssd/fold0\.json: "):
-        cross_validate(other, read_folds(annotations), Plan("ssd"), again, None, MADE, reuse=[other.with_name("ssd")])
     assert again.asked == []
+    (tmp_path / "crossval" / "ssd" / "exported" / "fold0").mkdir(parents=True)
+    reused = [other.with_name("ssd")]
+    cross_validate(other, read_folds(annotations), Plan("ssd"), again, None, MADE, fold=0, reuse=reused)
+    assert [step for step, *_ in again.asked] == ["eval"]
 
 
 def test_a_picture_that_was_not_measured_is_missed(data, annotations, tmp_path):
