@@ -126,8 +126,10 @@ def delivering(
     try:
         yield wake
     finally:
-        end = time.monotonic() + patience
-        for delivery in deliveries:
-            delivery.stop(max(0.0, end - time.monotonic()))
-        for receiver in receivers.values():
-            receiver.close()
+        # The stack closes every receiver, even if another one's `close` raises.
+        with contextlib.ExitStack() as stack:
+            for receiver in receivers.values():
+                stack.callback(receiver.close)
+            end = time.monotonic() + patience
+            for delivery in deliveries:
+                delivery.stop(max(0.0, end - time.monotonic()))

@@ -226,3 +226,22 @@ def test_a_bug_in_an_action_is_a_failed_delivery(tmp_path: Path) -> None:
     with delivery.delivering({"webhook": Buggy()}, tmp_path / "watch.sqlite3", said.append):
         wait_for(lambda: Outbox(tmp_path / "watch.sqlite3").count_waiting() == {})
     assert len(attempts) == 3 and "KeyError" in said[0] and "hunter2" not in said[0]
+
+
+def test_every_receiver_is_closed_even_if_one_raises(tmp_path: Path) -> None:
+    fill(tmp_path / "watch.sqlite3", 0)
+    closed: list[str] = []
+
+    class Closing(EventReceiver):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def close(self) -> None:
+            closed.append(self.name)
+            if self.name == "second":
+                raise RuntimeError("a bug")
+
+    receivers = {name: Closing(name) for name in ("first", "second", "third")}
+    with pytest.raises(RuntimeError), delivery.delivering(receivers, tmp_path / "watch.sqlite3", lambda words: None):
+        pass
+    assert sorted(closed) == ["first", "second", "third"]

@@ -121,6 +121,17 @@ def test_without_a_broker_events_wait(tmp_path: Path) -> None:
     assert said[0].startswith("mqtt: cannot deliver (no")
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_goodbye_that_cannot_be_sent_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+    """The connection breaks after the question whether there is one; paho's queue may be full then."""
+    action = receiver(Broker("", tmp_path, event_receivers.free_port()))
+    monkeypatch.setattr(action._client, "is_connected", lambda: True)
+    if full:
+        monkeypatch.setattr(action._client, "_max_queued_messages", 1)
+        action._client.publish("facemask/status", "online", qos=1)
+    action.close()
+
+
 def test_an_event_that_the_broker_refuses_waits(tmp_path: Path) -> None:
     database, said, rights = tmp_path / "watch.sqlite3", list[str](), tmp_path / "rights"
     rights.write_text("topic write facemask/status\n")

@@ -8,6 +8,7 @@
 | `homeassistant/.../config` | what Home Assistant discovers | 1 | yes |
 """
 
+import contextlib
 import json
 import ssl
 import sys
@@ -140,7 +141,9 @@ class MqttReceiver(EventReceiver):
     def close(self) -> None:
         """Say goodbye."""
         if self._client.is_connected():
-            self._client.publish(f"{self._topic}/status", "offline", qos=1, retain=True).wait_for_publish(2)
+            farewell = self._client.publish(f"{self._topic}/status", "offline", qos=1, retain=True)
+            with contextlib.suppress(ValueError, RuntimeError):  # the connection broke, or paho's queue is full
+                farewell.wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
 
