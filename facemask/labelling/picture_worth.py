@@ -48,21 +48,22 @@ def disagreement(one: "sv.Detections", other: "sv.Detections") -> float:
     """
     import supervision as sv
 
-    if not len(one) or not len(other):
-        return float(np.sum(one.confidence) if len(one) else np.sum(other.confidence) if len(other) else 0.0)
-    ious = np.asarray(sv.box_iou_batch(one.xyxy, other.xyxy))
-    free, total = np.ones(len(other), bool), 0.0
-    for index in np.argsort(-np.asarray(one.confidence), kind="stable"):
+    from facemask.detect.box_matching import match_boxes
+
+    # Without classes, because two classes on one face are a disagreement too.
+    first, second = (sv.Detections(xyxy=found.xyxy, confidence=found.confidence) for found in (one, other))
+    partner = match_boxes(first, second, SAME_FACE)
+    total, alone = 0.0, np.ones(len(other), bool)
+    for index, place in enumerate(partner):
         score = float(one.confidence[index])
-        place = int(np.argmax(np.where(free, ious[index], -1)))
-        if not free[place] or ious[index, place] < SAME_FACE:
+        if place < 0:
             total += score
             continue
-        free[place] = False
+        alone[place] = False
         rival = float(other.confidence[place])
         same = one.class_id[index] == other.class_id[place]
         total += abs(score - rival) if same else max(score, rival)
-    return total + float(np.sum(other.confidence[free]))
+    return total + float(np.sum(other.confidence[alone]))
 
 
 def face_scores(found: "sv.Detections", classes: int) -> Iterator[np.ndarray]:
