@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_detections import CLASSES, found, truth
+from made_detections import CLASSES, found, street, truth
 from PIL import Image
 
 from facemask.cli import compare_command, eval_command, records_command, report_command
@@ -334,7 +334,19 @@ def test_charts_of_nothing():
         result = evaluate.compute_metrics(truths, [found()], CLASSES, (0.5,) * 3)
         curves = [thresholds.precision_recall_curve(one) for one in result.matches]
         assert report_charts.precision_recall_chart(curves, result.operating).startswith("<svg")
-        assert report_charts.f1_chart(curves, [0, 0, 0], result.best).startswith("<svg")
+        assert report_charts.f1_chart(curves, result.best).startswith("<svg")
         assert report_charts.calibration_chart(result.calibration).startswith("<svg")
         assert report_charts.class_score_histogram(result.matches[0], 0, 0.5).startswith("<svg")
         assert charts.count_bars("faces", CLASSES.names, [0, 0, 0], "faces").startswith("<svg")
+
+
+def test_the_f1_chart_has_the_f1_of_each_threshold(monkeypatch):
+    truths, detections = street(30, seed=3)
+    result = evaluate.compute_metrics(truths, detections, CLASSES, (0.5,) * 3)
+    curves = [thresholds.precision_recall_curve(one) for one in result.matches]
+    drawn = []
+    monkeypatch.setattr(charts, "line_chart", lambda name, lines, **labels: drawn.extend(lines) or "")
+    report_charts.f1_chart(curves, result.best)
+    for line, matches in zip(drawn, result.matches, strict=True):
+        assert len(line.x) > 1
+        assert line.y == pytest.approx([thresholds.operating_point_at(matches, score).f1 for score in line.x])

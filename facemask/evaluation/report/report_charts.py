@@ -33,21 +33,17 @@ def class_precision_recall_chart(class_name: str, curves: Sequence[tuple[str, Pr
     return charts.line_chart(name, lines, x_label="recall", y_label="precision", stepped=True, size=(4.6, 3.8))
 
 
-def f1_chart(
-    curves: Sequence[PrecisionRecallCurve], boxes: Sequence[int], best: Sequence[OperatingPoint | None]
-) -> str:
+def f1_chart(curves: Sequence[PrecisionRecallCurve], best: Sequence[OperatingPoint | None]) -> str:
     """F1 over the threshold, a line for each class. The dot marks the highest F1.
 
     Args:
         curves: One for each class.
-        boxes: The number of ground-truth boxes of each class.
         best: The operating point with the highest F1 of each class.
     """
     lines = []
-    for index, (curve, count, top) in enumerate(zip(curves, boxes, best, strict=True)):
-        hits = curve.recall * count
-        detected = np.where(curve.precision > 0, hits / np.maximum(curve.precision, 1e-12), 0)
-        f1 = np.where(hits > 0, 2 * hits / np.maximum(detected + count, 1e-12), 0)
+    for index, (curve, top) in enumerate(zip(curves, best, strict=True)):
+        # Without a hit both are 0, and so is F1.
+        f1 = 2 * curve.precision * curve.recall / np.maximum(curve.precision + curve.recall, 1e-12)
         marked = None if top is None or top.f1 is None else (top.threshold, top.f1)
         lines.append(Line(curve.name, curve.thresholds, f1, chart_colour(index), marked))
     return charts.line_chart("F1 over the threshold", lines, x_label="threshold", y_label="F1")

@@ -122,11 +122,10 @@ def render_report(saved: SavedEvaluation, result: EvaluationResult, extras: Repo
     """The report of one evaluation, as HTML."""
     metrics = saved.metrics
     curves = [thresholds.precision_recall_curve(one) for one in result.matches]
-    boxes = [int(one.truths.sum()) for one in result.matches]
     chosen = evaluate.chosen_thresholds(metrics)
     drawn = {
         "precision_recall": report_charts.precision_recall_chart(curves, result.operating),
-        "f1": report_charts.f1_chart(curves, boxes, result.best),
+        "f1": report_charts.f1_chart(curves, result.best),
         "by_size": report_charts.face_size_chart(metrics["figures"]),
         "reliability": report_charts.calibration_chart(result.calibration),
         "histograms": [
