@@ -91,13 +91,18 @@ def probe_result() -> str:
 
 def check_tensorflow(probe: Sequence[str], root: Path) -> list[Finding]:
     """Check TensorFlow with the API, the devices, and the precision that training will choose."""
-    repair = "Remove the folder .venv and run: make setup"
+    is_checkout = (root / "lock").is_dir()
+    repair = (
+        "Remove the folder .venv and run: make setup"
+        if is_checkout
+        else "Install it again: pip install --force-reinstall 'facemask[train]'"
+    )
     try:
         done = subprocess.run(
             probe, cwd=root, capture_output=True, text=True, errors="replace", timeout=PROBE_TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        slow = f"does not load within {PROBE_TIMEOUT} s. If the machine is not just busy: remove .venv, then make setup"
+        slow = f"does not load within {PROBE_TIMEOUT} s. If the machine is not just busy: {repair}"
         return [Finding("TensorFlow", slow, State.BROKEN)]
     if done.returncode:
         if done.returncode < 0:

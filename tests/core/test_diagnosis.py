@@ -35,6 +35,9 @@ def test_a_tensorflow_that_does_not_load_is_broken_and_says_why(tmp_path: Path, 
     (finding,) = diagnosis.check_tensorflow(probe(code), tmp_path)
     assert finding.state is State.BROKEN
     assert expected in finding.found
+    assert "pip install --force-reinstall 'facemask[train]'" in finding.found
+    (tmp_path / "lock").mkdir()  # of a checkout
+    (finding,) = diagnosis.check_tensorflow(probe(code), tmp_path)
     assert "make setup" in finding.found
 
 

@@ -174,7 +174,9 @@ def test_pooled_every_face_counts_once(data, annotations, tmp_path, capsys):
     cross_validation.report_detector(folder, folds, tmp_path / "reports" / "again", None, 100, 0, MADE)
     compare_command.main(runs="cv,again", reports=tmp_path / "reports", draws=100)
     report_command.main(run="cv", mistakes=0, reports=tmp_path / "reports", models=tmp_path)
-    assert "intervals.map50.low" in (report / "report.html").read_text()
+    page = (report / "report.html").read_text()
+    assert "intervals.map50.low" in page
+    assert "so F1 is slightly flattered" in page
 
 
 def test_a_killed_crossval_goes_on_where_it_was(data, annotations, tmp_path):
