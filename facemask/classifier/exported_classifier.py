@@ -7,6 +7,7 @@ workspace/exported/<RUN>/
     classifier.json   its description, metrics and provenance (`ExportedClassifier`)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,19 @@ from facemask.core.label_map import LabelMap
 
 FORMAT = 1
 NAME = "classifier.json"
+
+
+@dataclass(frozen=True)
+class FaceThresholds:
+    """The thresholds of two stages: a face detector, and this classifier.
+
+    Attributes:
+        sha256: The digest of the face detector's network.
+        scores: The score of each class from which a box counts, by class. A class without one is not in the mapping.
+    """
+
+    sha256: str
+    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,7 @@ class ExportedClassifier:
             learned.
         outputs: The network's outputs: the classes and, where it was trained on found boxes, one for boxes without a
             labelled face, which is not among the probabilities. 0: the classes alone.
+        thresholds: Those with each face detector, by its name. `make classifier` chooses them on val after the export.
     """
 
     folder: Path
@@ -46,6 +61,7 @@ class ExportedClassifier:
     metrics: dict[str, Any]
     alignments: dict[str, dict[str, Any]] = field(default_factory=dict)
     outputs: int = 0
+    thresholds: Mapping[str, FaceThresholds] = field(default_factory=dict)
 
     @property
     def saved_model(self) -> Path:
@@ -58,7 +74,7 @@ class ExportedClassifier:
         return self.folder / "openvino"
 
     def write(self, made: dict[str, Any]) -> None:
-        """Write `classifier.json` and the label map; `made` is the provenance, from `provenance.made_by`."""
+        """Write `classifier.json`, without thresholds, and the label map; `made` is from `provenance.made_by`."""
         (self.folder / "label_map.pbtxt").write_text(self.label_map.to_pbtxt(), encoding="utf-8")
         value = {
             "format": FORMAT,
@@ -95,4 +111,10 @@ def read_exported_classifier(folder: Path) -> ExportedClassifier:
             metrics=dict(value["metrics"]),
             alignments={name: dict(one) for name, one in value.get("alignments", {}).items()},
             outputs=int(value.get("outputs", len(value["classes"]))),
+            thresholds={
+                str(name): FaceThresholds(
+                    str(one["sha256"]), {str(label): float(score) for label, score in one["scores"].items()}
+                )
+                for name, one in value.get("thresholds", {}).items()
+            },
         )

@@ -106,7 +106,10 @@ def main(
         ),
     ] = None,
     faces_model: Annotated[
-        Path | None, typer.Option(help="The YuNet (.onnx) of FOUND, such as one of make faces. Default: the published.")
+        Path | None,
+        typer.Option(
+            help="The YuNet (.onnx) of FOUND and of the thresholds, such as one of make faces. Default: the published."
+        ),
     ] = None,
     average: Annotated[
         float, typer.Option(help="Decay of averaged weights a step; 0: the last step's weights.", min=0, max=0.9999)
@@ -126,6 +129,8 @@ def main(
 ) -> None:
     """Train a classifier in <models>/<run>/ and export it to <exported>/<run>/, with curves in <reports>/<run>/."""
     given = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
+    from functools import partial
+
     import numpy as np
 
     from facemask.classifier import (
@@ -143,6 +148,7 @@ def main(
     from facemask.core.run_names import refuse_another_kind, run_folder
     from facemask.data.splits import Proportions
     from facemask.evaluation import seen_pictures
+    from facemask.export import threshold_choice
     from facemask.ready import shipped_detector
 
     if dataset is not None and (found or faces_model):
@@ -198,6 +204,10 @@ def main(
         result = classifier_export.export_classifier(
             folder, settings, margin, faces, exported / run, made, openvino=with_openvino, alignments=alignments
         )
+        if dataset is None:
+            threshold_choice.write_two_stage_thresholds(
+                exported / run, faces_model, annotations, partial(print, flush=True)
+            )
     for part, figures in result.metrics.items():
         print(f"\n{part}\n{figures}")
         picture = charts.confusion_png(np.array(figures.confusion), faces.label_map.names, f"{run} on {part}")

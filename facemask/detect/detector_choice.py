@@ -22,7 +22,7 @@ from facemask.detect.faces.several_sizes import SeveralSizes
 from facemask.detect.faces.yunet import YuNet
 from facemask.detect.fused import FusedDetector
 from facemask.detect.opened_detector import OpenedDetector
-from facemask.detect.score_thresholds import METRICS, parse_thresholds
+from facemask.detect.score_thresholds import DEFAULT_THRESHOLD, METRICS, parse_thresholds
 from facemask.ready import shipped_detector
 from facemask.ready.shipped_detector import ShippedDetector, ShippedForm
 
@@ -147,6 +147,17 @@ def choose_detector(choice: DetectorChoice, report: Callable[[str], None] = prin
                 f"{choice.exported}: no exported model, so this is RUN={name}, the detector that comes with facemask"
             )
         return _shipped(choice, name, report)
+    chosen = _join_parts(choice, report)
+    if "classifier" in chosen.model and not chosen.thresholds:
+        report(
+            f"{chosen.name}: carries no thresholds, so each class has {DEFAULT_THRESHOLD}. `make eval SPLIT=val "
+            "THRESHOLD=best` with the same parts chooses them; then THRESHOLD=best takes them."
+        )
+    return chosen
+
+
+def _join_parts(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetector:
+    """The detector that the parts make; see `choose_detector`."""
     if choice.detector in ("", "ssd"):
         return _ssd(choice)
     if choice.detector == "rescored":
@@ -182,7 +193,7 @@ def choose_other_detector(choice: DetectorChoice, other: str) -> ChosenDetector:
         second = replace(choice, detector=other)
     else:
         second = replace(choice, detector="", run=other, run_was_named=True)
-    first, found = choose_detector(choice), choose_detector(second)
+    first, found = choose_detector(choice, lambda line: None), choose_detector(second)  # the first's lines were said
     if found.name == first.name:
         raise UserError(f"OTHER={other}: is the detector itself. Name another.")
     if found.label_map != first.label_map:
@@ -232,7 +243,7 @@ def _shipped_form(choice: DetectorChoice) -> str | None:
 def _shipped(choice: DetectorChoice, name: str, report: Callable[[str], None]) -> ChosenDetector:
     _refuse_other_parts(choice, name, "openvino")
     shipped = shipped_detector.open_shipped(choice.shipped)
-    chosen = choose_detector(_parts_of(choice, shipped, shipped.forms[name]), report)
+    chosen = _join_parts(_parts_of(choice, shipped, shipped.forms[name]), report)
     return replace(
         chosen,
         name=name,
@@ -400,7 +411,9 @@ def _faces_and_classifier(choice: DetectorChoice, report: Callable[[str], None])
         "faces": {"name": choice.faces, "sizes": list(sizes), "files": _digests(files), "alignment": alignment},
         "classifier": _about_classifiers(classifiers),
     }
-    return ChosenDetector(name, classifier.label_map, about, (networks,), load, faces_files=files)
+    known = classifier.thresholds.get(choice.faces)
+    thresholds = known.scores if known is not None and known.sha256 == sha256(files[0]) else {}
+    return ChosenDetector(name, classifier.label_map, about, (networks,), load, thresholds, files)
 
 
 def ready_runtimes(choice: DetectorChoice) -> list[str]:
