@@ -108,7 +108,8 @@ def main(
     faces_model: Annotated[
         Path | None,
         typer.Option(
-            help="The YuNet (.onnx) of FOUND and of the thresholds, such as one of make faces. Default: the published."
+            help="The YuNet (.onnx) of FOUND and of the thresholds, such as one of make faces, or ready (that which "
+            "comes with facemask). Default: the published."
         ),
     ] = None,
     average: Annotated[

@@ -22,7 +22,11 @@ def main(
     run: options.ResumedRun = "faces",
     annotations: options.Annotations = options.ANNOTATIONS,
     weights: Annotated[
-        Path | None, typer.Option(help="YuNet's network (.onnx) to start from. Default: the published one.")
+        Path | None,
+        typer.Option(
+            help="YuNet's network (.onnx) to start from, or ready (that which comes with facemask, trained on faces "
+            "with masks). Default: the published one."
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Number of steps; the learning rate falls to 0 there.", min=1)] = 1200,
     batch: Annotated[int, typer.Option(help="Views of pictures in a step.", min=1)] = 8,
@@ -78,7 +82,7 @@ def main(
     shipped = shipped_detector.FOLDER / shipped_detector.FACES
     if shipped.is_file() and sha256(shipped) == sha256(start):
         learned = shipped_detector.open_shipped().training_pictures
-        seen_pictures.warn_of_start(f"WEIGHTS={start}", annotations, learned)
+        seen_pictures.warn_of_start(f"WEIGHTS={weights}", annotations, learned)
     settings = face_training.Settings(steps, batch, side, smallest, largest, learning_rate, freeze.value, mirror, seed)
     with holding_lock(
         folder.with_name(f".{folder.name}.lock"), f"{folder}: another `make faces` uses it. Wait until that ends."

@@ -174,7 +174,8 @@ class DetectorOptions:
     faces_model: Annotated[
         Path | None,
         typer.Option(
-            help="Your own model file for FACES. Default: the published file; that of yunet comes with facemask."
+            help="Your own model file for FACES, or ready: the yunet that comes with facemask and was trained on faces "
+            "with masks. Default: the published file; that of yunet comes with facemask too."
         ),
     ] = None
     faces_size: Annotated[

@@ -21,7 +21,10 @@ def main(
     ] = "",
     classifier: Annotated[str, typer.Option(help="Name of the classifier for two_stage.")] = "classifier",
     faces_model: Annotated[
-        Path | None, typer.Option(help="YuNet's network that `make faces` trained (.onnx), for two_stage.")
+        Path | None,
+        typer.Option(
+            help="YuNet's network that `make faces` trained (.onnx), or ready (the shipped one), for two_stage."
+        ),
     ] = None,
     faces_size: Annotated[
         int, typer.Option(help="Longer side in pixels to which pictures are scaled for YuNet; 0: 960.", min=0, max=2048)

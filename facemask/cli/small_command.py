@@ -18,7 +18,7 @@ def main(
     faces_model: Annotated[
         Path | None,
         typer.Option(
-            help="YuNet's network that `make faces` trained (.onnx), with CLASSIFIER. Default: the shipped one."
+            help="YuNet's network that `make faces` trained (.onnx), with CLASSIFIER. Default: ready, the shipped one."
         ),
     ] = None,
     faces_size: Annotated[
@@ -48,9 +48,9 @@ def main(
     from facemask.core.provenance import made_by
     from facemask.core.run_names import run_folder
     from facemask.detect.detector_choice import DetectorChoice, choose_detector, refuse_several
+    from facemask.detect.faces import face_finder
     from facemask.detect.two_stage import TwoStageDetector
     from facemask.export import small_export
-    from facemask.ready import shipped_detector
     from facemask.tfod import compat, saved_model_export
 
     compat.install()
@@ -60,7 +60,7 @@ def main(
         choice = DetectorChoice(
             exported,
             detector="two_stage",
-            faces_model=faces_model or shipped_detector.FOLDER / shipped_detector.FACES,
+            faces_model=faces_model or Path(face_finder.READY),
             faces_sizes=sizes or (640,),
             classifier=classifier,
             runtime="openvino",

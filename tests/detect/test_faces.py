@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from facemask.detect.faces import face_boxes, face_finder, haar, res10, yunet
 from facemask.detect.faces.face_finder import FaceFinder
 from facemask.detect.faces.faces_as_detections import DetectorFaces
 from facemask.media import picture_files
+from facemask.ready import shipped_detector
 
 YUNET, RES10, TEXT = "face_detection_yunet_2023mar.onnx", "opencv_face_detector_uint8.pb", "opencv_face_detector.pbtxt"
 LARGE_FACE = "maksssksksss442"
@@ -137,6 +139,18 @@ def test_yunet_comes_with_facemask_and_is_checked(networks: Path, tmp_path: Path
     own.write_bytes(own.read_bytes()[:-1])
     with pytest.raises(UserError, match=YUNET):
         face_finder.face_finder_files("yunet", None, tmp_path / "pretrained", shipped=tmp_path)
+
+
+def test_the_shipped_face_detector_has_a_name_and_is_checked(tmp_path: Path) -> None:
+    ready = Path(face_finder.READY)
+    [file] = face_finder.face_finder_files("yunet", ready)
+    assert file == shipped_detector.FOLDER / shipped_detector.FACES and not face_finder.is_published(file)
+    with pytest.raises(UserError, match=r"FACES_MODEL=ready: is a YuNet.*FACES=haar"):
+        face_finder.face_finder_files("haar", ready)
+    copy = Path(shutil.copytree(shipped_detector.FOLDER, tmp_path / "ready")) / shipped_detector.FACES
+    copy.write_bytes(copy.read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"{shipped_detector.FACES}: has"):
+        face_finder.face_finder_files("yunet", ready, shipped=copy.parent)
 
 
 @pytest.mark.parametrize("name", face_finder.KINDS)

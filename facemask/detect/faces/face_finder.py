@@ -116,6 +116,10 @@ NAMES = (*KINDS, "ssd")
 """What FACES= takes; `ssd` is the exported detector of RUN= with its classes ignored (`faces_as_detections.py`)."""
 
 
+READY = "ready"
+"""What FACES_MODEL= takes in place of a file: the YuNet that comes with facemask, trained on faces with masks."""
+
+
 def face_finder_files(
     name: str,
     given: Path | None,
@@ -130,16 +134,21 @@ def face_finder_files(
     Args:
         name: One of `KINDS`.
         given: The user's own file, or None for the published one: YuNet's network (.onnx), res10's (.pb or .caffemodel,
-            with its .pbtxt or .prototxt in the same folder), or a cascade (.xml). Its digest is not checked.
+            with its .pbtxt or .prototxt in the same folder), or a cascade (.xml). Its digest is not checked. `READY`
+            for the shipped YuNet, whose digest is checked.
         into: The folder of downloads.
         fetch: Downloads a file and checks its digest.
         report: Called with each line for the user.
         shipped: The folder of the shipped detector.
 
     Raises:
-        UserError: A file is missing, cannot be downloaded, or has another digest.
+        UserError: A file is missing, cannot be downloaded, or has another digest; or `READY` for another face detector.
     """
     kind = KINDS[name]
+    if given == Path(READY):
+        if name != "yunet":
+            raise UserError(f"FACES_MODEL={READY}: is a YuNet. Leave FACES={name} out, or name {kind.file}.")
+        return (shipped_detector.open_shipped(shipped).folder / shipped_detector.FACES,)
     if given is None and name == "yunet" and (own := shipped_detector.shipped_yunet(shipped)) is not None:
         if not is_published(own):
             raise UserError(f"{own}: was changed: its SHA-256 is not the published one. Install facemask again.")
