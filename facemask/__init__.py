@@ -25,9 +25,9 @@ def load(model: str | Path | None = None, runtime: str = "auto", precision: str 
     """Load a detector.
 
     Args:
-        model: The folder of an exported model or of `make small`, `workspace/exported/<RUN>`; or "ready", "ready-fast"
-            or "ready-ssd", which come with facemask. None: your own in `workspace/exported/default`, or "ready" where
-            there is none.
+        model: The folder of an exported model, of `make small` or of a classifier, `workspace/exported/<RUN>`; or
+            "ready", "ready-fast" or "ready-ssd", which come with facemask. A classifier gets the faces that the
+            published YuNet finds. None: your own in `workspace/exported/default`, or "ready" where there is none.
         runtime: See `facemask.detect.opened_detector.open_detector`.
         precision: See `facemask.detect.opened_detector.open_detector`.
 
@@ -37,16 +37,21 @@ def load(model: str | Path | None = None, runtime: str = "auto", precision: str 
     Raises:
         facemask.core.errors.UserError: There is no such model, or it cannot be loaded.
     """
+    from facemask.classifier import exported_classifier
     from facemask.detect import detector_choice, opened_detector, small_folder
     from facemask.ready import shipped_detector
 
-    exported = Path("workspace/exported")
-    if model is not None and small_folder.is_small(Path(model)):
-        exported, model = Path(model).absolute().parent, Path(model).absolute().name
-    elif model is not None and str(model) not in shipped_detector.FORMS:
-        return opened_detector.open_detector(model, runtime, precision)
-
-    choice = detector_choice.DetectorChoice(exported, runtime=runtime, precision=precision, run_was_named=False)
-    if model is not None:
+    folder = Path(model or "").absolute()
+    choice = detector_choice.DetectorChoice(
+        Path("workspace/exported"), runtime=runtime, precision=precision, run_was_named=False
+    )
+    if model is not None and small_folder.is_small(folder):
+        choice = replace(choice, exported=folder.parent, run=folder.name, run_was_named=True)
+    elif model is not None and (folder / exported_classifier.NAME).is_file():
+        # The name of the run decides nothing here, but it must not be that of a folder of `make small`.
+        choice = replace(choice, exported=folder.parent, run=folder.name, detector="two_stage", classifier=folder.name)
+    elif str(model) in shipped_detector.FORMS:
         choice = replace(choice, run=str(model), run_was_named=True)
+    elif model is not None:
+        return opened_detector.open_detector(model, runtime, precision)
     return detector_choice.choose_detector(choice, report=lambda line: print(line, file=sys.stderr)).open()

@@ -17,6 +17,7 @@ from typing import Any
 from facemask.core import json_files
 from facemask.core.files import write_json
 from facemask.core.label_map import LabelMap
+from facemask.core.run_names import no_detector
 
 FORMAT = 1
 NAME = "model.json"
@@ -90,7 +91,7 @@ def read_exported_model(folder: Path) -> ExportedModel:
         UserError: There is no exported model in `folder`, or `model.json` is not what `make export` writes.
     """
     path = folder / NAME
-    absent = f"{folder}: no exported model. `make export RUN={folder.name}` exports the run."
+    absent = no_detector(folder) or f"{folder}: no exported model. `make export RUN={folder.name}` exports the run."
     with json_files.reading_json(path, FORMAT, step="export", absent=absent, again="Run `make export` again.") as value:
         return ExportedModel(
             folder=folder,

@@ -24,6 +24,21 @@ def run_folder(parent: Path, name: str) -> Path:
     return parent / name
 
 
+_NO_DETECTORS = {
+    "classifier.json": "a classifier, which `make classifier` exports and DETECTOR=two_stage CLASSIFIER={name} uses.",
+    "faces.json": "a face detector, which `make faces` exports and DETECTOR=two_stage FACES_MODEL=<its .onnx> uses.",
+}
+"""What a folder is that holds a run or an export of another kind than a detector, by the file by which it is known."""
+
+
+def no_detector(folder: Path) -> str | None:
+    """A line for the user who takes a classifier or a face detector for a detector; None for every other folder."""
+    for file, what in _NO_DETECTORS.items():
+        if (folder / file).is_file():
+            return f"{folder}: is {what.format(name=folder.name)}"
+    return None
+
+
 def refuse_another_kind(folder: Path, file: str, rename: str) -> None:
     """Refuse to write a run, or an export, over one of another kind.
 

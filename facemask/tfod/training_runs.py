@@ -23,7 +23,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import holding_lock as file_locked
 from facemask.core.files import replacing_file, write_json
 from facemask.core.label_map import LabelMap
-from facemask.core.run_names import refuse_another_kind
+from facemask.core.run_names import no_detector, refuse_another_kind
 from facemask.data import manifest
 from facemask.data.manifest import Manifest
 from facemask.tfod import pipeline_config, restoring
@@ -265,7 +265,7 @@ def read_run(folder: Path) -> Run:
     Raises:
         UserError: There is no run in `folder`, or its `run.json` was not written by `make train`.
     """
-    absent = f"{folder}: no such run. `make train RUN={folder.name}` makes it."
+    absent = no_detector(folder) or f"{folder}: no such run. `make train RUN={folder.name}` makes it."
     with json_files.reading_json(folder / NAME, FORMAT, step="train", absent=absent, again="Train it again.") as value:
         return Run(folder, str(value["model"]), LabelMap(tuple(value["classes"])), str(value["records_digest"]))
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made_networks import write_detector
+from made_networks import write_classifier, write_detector
 from made_shipped import THRESHOLDS, write_shipped
 from PIL import Image
 
@@ -27,6 +27,7 @@ from facemask.detect.detector_choice import (
     choose_other_detector,
     ready_runtimes,
 )
+from facemask.detect.two_stage import TwoStageDetector
 from facemask.evaluation import seen_pictures
 from facemask.evaluation.evaluated_pictures import PictureSource
 from facemask.ready.shipped_detector import FORMS
@@ -129,6 +130,13 @@ def test_the_forms_are_compared_with_each_other(shipped: Path, tmp_path: Path) -
     assert choose_other_detector(unnamed, "ready-fast").name == "ready-fast"
     with pytest.raises(UserError, match="OTHER=ready: is the detector itself"):
         choose_other_detector(unnamed, "ready")
+
+
+def test_a_classifiers_folder_is_loaded_as_two_stages(tmp_path: Path) -> None:
+    folder = write_classifier(tmp_path / "ready")  # the name of a shipped form, which is another one
+    detector = facemask.load(folder, precision="fp32")
+    assert detector.name.startswith("yunet") and detector.label_map.names[0] == "with_mask"
+    assert isinstance(detector.raw, TwoStageDetector)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "changed", "missing"])
