@@ -145,7 +145,7 @@ def main(
     from facemask.core.errors import UserError
     from facemask.core.files import holding_lock, write_bytes
     from facemask.core.label_map import read_classes
-    from facemask.core.provenance import made_by
+    from facemask.core.provenance import READY, made_by
     from facemask.core.run_names import refuse_another_kind, run_folder
     from facemask.data.splits import Proportions
     from facemask.evaluation import seen_pictures
@@ -168,7 +168,7 @@ def main(
     else:
         faces = labelled_faces.faces_from_folder(dataset, read_classes(classes), Proportions.parse(split), size)
     print(faces, flush=True)
-    if weights == "ready" and dataset is None:
+    if weights == READY and dataset is None:
         learned = shipped_detector.open_shipped().training_pictures
         seen_pictures.warn_of_start(f"WEIGHTS={weights}", annotations, learned)
     settings = classifier_training.Settings(
@@ -191,7 +191,7 @@ def main(
     with holding_lock(
         folder.with_name(f".{folder.name}.lock"), f"{folder}: another `make classifier` uses it. Wait until that ends."
     ):
-        made = made_by("classifier", **given)
+        made = made_by("classifier", **given) | {"started_from": READY if weights == READY else None}
         classifier_training.prepare_classifier_run(folder, settings, faces, made, fresh=fresh)
         outcome = classifier_training.train_classifier(folder, settings, faces, file)
         panels = classifier_curves.history_panels(outcome.history, outcome.best)

@@ -63,7 +63,7 @@ def main(
     """Train a face detector in <models>/<run>/ and export it to <exported>/<run>/yunet.onnx."""
     given = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
     from facemask.core.files import holding_lock, sha256
-    from facemask.core.provenance import made_by
+    from facemask.core.provenance import READY, made_by, started_from
     from facemask.core.run_names import refuse_another_kind, run_folder
     from facemask.detect.faces import face_finder, yunet
     from facemask.evaluation import seen_pictures
@@ -80,14 +80,16 @@ def main(
     yunet_network.read_onnx(start)
     pictures = face_training.read_face_pictures(annotations)
     shipped = shipped_detector.FOLDER / shipped_detector.FACES
+    began = started_from(start)
     if shipped.is_file() and sha256(shipped) == sha256(start):
+        began = READY
         learned = shipped_detector.open_shipped().training_pictures
         seen_pictures.warn_of_start(f"WEIGHTS={weights}", annotations, learned)
     settings = face_training.Settings(steps, batch, side, smallest, largest, learning_rate, freeze.value, mirror, seed)
     with holding_lock(
         folder.with_name(f".{folder.name}.lock"), f"{folder}: another `make faces` uses it. Wait until that ends."
     ):
-        made = made_by("faces", **given)
+        made = made_by("faces", **given) | {"started_from": began}
         face_training.prepare_face_run(folder, settings, pictures, sha256(start), made, fresh=fresh)
         print(f"{len(pictures.truths)} pictures of train", flush=True)
         outcome = face_training.train_faces(folder, settings, pictures, start)

@@ -45,7 +45,7 @@ def main(
     given = dict(locals())
     from facemask.classifier.exported_classifier import read_exported_classifier
     from facemask.core.errors import UserError
-    from facemask.core.provenance import made_by
+    from facemask.core.provenance import READY, made_by
     from facemask.core.run_names import run_folder
     from facemask.detect.detector_choice import DetectorChoice, choose_detector, refuse_several
     from facemask.detect.faces import face_finder
@@ -85,9 +85,8 @@ def main(
         chosen.thresholds,
         {key: value for key, value in chosen.model.items() if key != "exported"},  # a path of this machine
     )
+    made = made_by("small", **given) | {"started_from": READY if chosen.training_pictures else None}
     with saved_model_export.without_warnings():
-        small_export.write_small(
-            source, pictures, target, made_by("small", **given), lambda line: print(line, flush=True)
-        )
+        small_export.write_small(source, pictures, target, made, lambda line: print(line, flush=True))
     size = sum(file.stat().st_size for file in target.rglob("*.tflite"))
     print(f"{target}: {size / 1e6:.1f} MB of networks; use it with RUN={name}")

@@ -100,8 +100,9 @@ def main(
 ) -> None:
     """Train a run and write its checkpoints to <models>/<run>/."""
     given = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
+    from facemask.core.files import expand_home
     from facemask.core.label_map import LabelMap
-    from facemask.core.provenance import made_by
+    from facemask.core.provenance import READY, made_by, started_from
     from facemask.core.run_names import run_folder
     from facemask.data import manifest
     from facemask.evaluation import seen_pictures
@@ -144,16 +145,16 @@ def main(
     training_runs.refuse_run(this, config, fresh=fresh, new_records=new_records)  # before anything is fetched
     if fresh:
         training_runs.refuse_to_remove(folder, Path(checkpoint))
-    start = (
-        None if training_runs.run_goes_on(this, fresh=fresh) else model_zoo.resolve_checkpoint(checkpoint, zoo_model)
-    )
+    goes_on = training_runs.run_goes_on(this, fresh=fresh)
+    start = None if goes_on else model_zoo.resolve_checkpoint(checkpoint, zoo_model)
+    began = READY if start and checkpoint == READY else started_from(folder if goes_on else expand_home(checkpoint))
     is_chief = cluster is None or cluster.is_chief
     if is_chief and checkpoint == ready_start.CHECKPOINT:
         learned = shipped_detector.open_shipped().training_pictures
         seen_pictures.warn_of_start(f"CHECKPOINT={checkpoint}", annotations, learned)
     with training_runs.locked_run(folder) if is_chief else contextlib.nullcontext():
         if is_chief:
-            made = made_by("train", **given)
+            made = made_by("train", **given) | {"started_from": began}
             training_runs.prepare_run(this, config, start, made, fresh=fresh, new_records=new_records)
         outcome = detector_training.train(
             this.config,

@@ -1,6 +1,8 @@
 """Describe how an output was made, for the small JSON file beside it."""
 
 import datetime
+import itertools
+import json
 import platform
 import subprocess
 import sys
@@ -9,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("tensorflow", "tf-models-research-object-detection", "pillow")
+
+READY = "ready"
+"""The weights that come with facemask, as CHECKPOINT= and WEIGHTS= name them."""
+
+_DESCRIPTIONS = ("run.json", "model.json", "classifier.json", "faces.json")
+"""The files of runs and exports that hold their provenance."""
 
 RUNTIME_MODULES = {
     "openvino": "openvino",
@@ -42,6 +50,23 @@ def made_by(step: str, **settings: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES} | runtime_versions(),
     }
+
+
+def started_from(weights: Path) -> str | None:
+    """What the training of some weights began with, directly or through other runs: `READY`, or None for all else.
+
+    Args:
+        weights: The folder of a run or of an export, or a checkpoint or a network in it. The steps write the start as
+            `started_from` into the provenance there. Earlier versions wrote the options alone.
+    """
+    for folder, name in itertools.product((weights, *list(weights.parents)[:2]), _DESCRIPTIONS):
+        try:
+            made = json.loads((folder / name).read_text(encoding="utf-8"))["made"]
+            given = (made["settings"].get(option) for option in ("checkpoint", "weights"))
+            return READY if made.get("started_from", READY if READY in given else None) == READY else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return None
 
 
 def runtime_versions() -> dict[str, str]:

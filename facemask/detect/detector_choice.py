@@ -12,6 +12,7 @@ from facemask.core import downloads, exported_model, hardware, openvino_model
 from facemask.core.errors import UserError
 from facemask.core.files import sha256
 from facemask.core.label_map import LabelMap
+from facemask.core.provenance import READY, started_from
 from facemask.core.run_names import run_folder
 from facemask.detect import fused, runtimes, small_folder
 from facemask.detect.detector import RawDetector
@@ -91,7 +92,7 @@ class ChosenDetector:
         thresholds: The score of each class from which a box counts where the user does not say otherwise, by class.
         faces_files: The files of its face detector, where it has one in a file.
         training_pictures: The perceptual hashes of the pictures that it was trained on, where they are known: those of
-            the shipped detector.
+            the shipped detector, also where a part of it, or training from its weights, is in this one.
     """
 
     name: str
@@ -139,7 +140,7 @@ def choose_detector(choice: DetectorChoice, report: Callable[[str], None] = prin
     if choice.detector not in ("", *NAMES):
         raise UserError(f"DETECTOR={choice.detector}: must be one of {', '.join(NAMES)}.")
     if small_folder.is_small(run_folder(choice.exported, choice.run)):
-        return _small(choice, report)
+        return _with_training_pictures(choice, _small(choice, report))
     name = _shipped_form(choice)
     if name is not None:
         if not choice.run_was_named:
@@ -153,7 +154,19 @@ def choose_detector(choice: DetectorChoice, report: Callable[[str], None] = prin
             f"{chosen.name}: carries no thresholds, so each class has {DEFAULT_THRESHOLD}. `make eval SPLIT=val "
             "THRESHOLD=best` with the same parts chooses them; then THRESHOLD=best takes them."
         )
-    return chosen
+    return _with_training_pictures(choice, chosen)
+
+
+def _with_training_pictures(choice: DetectorChoice, chosen: ChosenDetector) -> ChosenDetector:
+    """Add the training pictures of the shipped detector if a part is one of its, or was trained from its weights."""
+    faces = choice.shipped / shipped_detector.FACES
+    classifiers = chosen.model.get("classifier", {"runs": ()})["runs"]
+    parts = [Path(chosen.model["exported"]), *(choice.exported / name for name in classifiers), *chosen.faces_files]
+    digests = chosen.model.get("faces", {"files": {}})["files"].values()
+    learned = (faces.is_file() and sha256(faces) in digests) or any(started_from(part) == READY for part in parts)
+    if not learned or not shipped_detector.is_shipped(choice.shipped):
+        return chosen
+    return replace(chosen, training_pictures=shipped_detector.open_shipped(choice.shipped).training_pictures)
 
 
 def _join_parts(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetector:
@@ -348,7 +361,8 @@ def _fused(choice: DetectorChoice, report: Callable[[str], None]) -> ChosenDetec
         "fusion": {"share": fused.SHARE, "min_iou": fused.MIN_IOU},
     }
     name = f"fused-{choice.run}-{choice.faces}-{_joined_names(choice)}"
-    return ChosenDetector(name, rescored.label_map, about, (*rescored.networks, *two_stage.networks), load)
+    networks = (*rescored.networks, *two_stage.networks)
+    return ChosenDetector(name, rescored.label_map, about, networks, load, faces_files=two_stage.faces_files)
 
 
 def _ssd_and_classifier(choice: DetectorChoice) -> ChosenDetector:

@@ -316,7 +316,9 @@ def pooled_model(name: str, evaluations: Sequence[SavedEvaluation], fold: int | 
     """The description of a pooled evaluation's model: the first fold's, with the cross-validation's name."""
     model = dict(evaluations[0].metrics["model"])
     which = f"{len(evaluations)} folds" if fold is None else f"fold {fold} only"
-    return model | {"run": name, "model": f"{model['model']}, {which}", "config_sha256": None}
+    seen = sum(int(one.metrics["model"].get("seen_in_training", 0)) for one in evaluations)
+    whole = {"run": name, "model": f"{model['model']}, {which}", "config_sha256": None, "seen_in_training": seen}
+    return model | whole
 
 
 def pooled_source(folds: Folds) -> dict[str, Any]:

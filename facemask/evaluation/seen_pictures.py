@@ -31,10 +31,11 @@ def count_seen(where: PictureSource, label_map: LabelMap, training_pictures: Seq
 
 
 def warning(name: str, seen: int) -> str:
-    """The line for the user about a detector that was trained on some of the pictures."""
+    """The line for the user about a detector that has learned some of the pictures."""
     return (
-        f"RUN={name} was trained on {seen} of these pictures, or on some that look like them: its figures on them say "
-        "nothing about other pictures. The model card has figures on held-out ones."
+        f"RUN={name} was trained on {seen} of these pictures, or on some that look like them, by itself or in the "
+        "shipped weights that it comes from: its figures on them say nothing about other pictures. The model card of "
+        "the shipped weights has figures on held-out ones."
     )
 
 

@@ -20,7 +20,7 @@ from facemask.core.errors import UserError
 from facemask.core.exported_model import ExportedModel
 from facemask.core.files import replacing_folder, sha256
 from facemask.core.keras_saving import saving_without_layer_functions
-from facemask.core.provenance import made_by
+from facemask.core.provenance import made_by, started_from
 from facemask.tfod import best_checkpoint, detection_model, pipeline_config, training_runs
 from facemask.tfod.training_runs import Run
 
@@ -113,7 +113,8 @@ def export_run(source: ExportSource, target: Path, size: int | None = None) -> E
             steps=_steps(checkpoint),
             config_sha256=sha256(run.config),
         )
-        model_json.write(made_by("export", checkpoint=source.checkpoint.name))
+        made = made_by("export", checkpoint=source.checkpoint.name)
+        model_json.write(made | {"started_from": started_from(run.folder)})
     return dataclasses.replace(model_json, folder=target)
 
 

@@ -1,6 +1,7 @@
 """The detector that comes with facemask: when it is taken, and what is refused."""
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -175,6 +176,21 @@ def test_pictures_that_it_was_trained_on_are_counted(
     assert len(said) == 1 and said[0].startswith(
         "CHECKPOINT=ready: its weights were trained on 2 of the 3 pictures of val"
     )
+
+
+def test_what_started_from_the_shipped_weights_has_learned_their_pictures(shipped: Path, tmp_path: Path) -> None:
+    made = {"settings": {}, "started_from": "ready"}
+    for name, write in (("default", write_detector), ("classifier", write_classifier)):
+        for folder in (write(tmp_path / "own" / name), write(tmp_path / "tuned" / name)):
+            path = next(folder.glob("*.json"))
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"made": made if "tuned" in str(folder) else {}}))
+    learned = chosen(DetectorChoice(tmp_path, "ready", shipped=shipped))[0].training_pictures
+    for detector in ("ssd", "two_stage", "rescored", "fused"):
+        for exported, pictures in (("own", ()), ("tuned", learned)):
+            choice = DetectorChoice(tmp_path / exported, detector=detector, shipped=shipped)
+            assert chosen(choice)[0].training_pictures == pictures
+    faces = DetectorChoice(tmp_path / "own", detector="fused", faces_model=Path("ready"))
+    assert len(chosen(faces)[0].training_pictures) > 100
 
 
 def test_the_command_line_says_in_one_line_which_detector_it_takes(shipped: Path, tmp_path: Path) -> None:

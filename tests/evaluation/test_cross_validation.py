@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -551,3 +552,8 @@ def test_a_classifier_is_trained_on_each_fold(drawn, tmp_path, capfd):
     assert "epoch 2/2" in capfd.readouterr().err
     crossval_command.main(**command)  # nothing is trained again
     assert "epoch" not in capfd.readouterr().err
+
+
+def test_pictures_that_the_start_has_learned_are_counted_over_all_folds():
+    folds = [SimpleNamespace(metrics={"model": {"model": "ssd", "seen_in_training": seen}}) for seen in (3, 0, 4)]
+    assert cross_validation.pooled_model("crossval", folds)["seen_in_training"] == 7

@@ -119,6 +119,7 @@ def test_the_step_trains_exports_and_measures(tiny_records: Path, tmp_path: Path
     assert f"FACES_MODEL={network}" in said and "test, after: AP@0.5" in said
     written = json.loads((network.parent / face_export.NAME).read_text())
     assert written["metrics"]["test"].keys() == {"before", "after"}
+    assert written["made"]["started_from"] is None
     assert written["made"]["settings"]["steps"] == 3 and written["size"] == 320
     assert written["made"]["settings"]["freeze"] == "none"
     before, after = (yunet_network.read_weights(yunet_network.read_onnx(file)) for file in (YUNET, network))

@@ -17,7 +17,7 @@ def test_exports_what_the_contract_says(tiny_exported: Path, tiny_run: Path) -> 
     }  # fmt: skip
     value = json.loads((tiny_exported / "model.json").read_text())
     made = value.pop("made")
-    assert made["step"] == "export"
+    assert made["step"] == "export" and made["started_from"] is None
     assert value == {
         "format": 1,
         "model": "tiny",

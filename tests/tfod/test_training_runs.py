@@ -6,15 +6,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import standin
 
+from facemask.cli import train_command as step
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
-from facemask.tfod import compat, pipeline_config, restoring, training_runs
+from facemask.core.provenance import started_from
+from facemask.evaluation import seen_pictures
+from facemask.tfod import compat, detector_training, model_zoo, pipeline_config, restoring, training_runs
 
+START = Path("elsewhere/ckpt-1")
 TEMPLATE = standin.CONFIGS / "ssd_resnet50_v1_fpn_640x640.config.j2"
 
 
@@ -59,6 +64,31 @@ def test_the_command_refuses_to_remove_the_checkpoint_that_it_starts_from(
     assert done.returncode == 2, done.stderr
     assert str(run) in done.stderr and "Traceback" not in done.stderr
     assert files_of(tmp_path) == before
+
+
+def test_a_run_remembers_that_it_comes_from_the_shipped_weights(
+    tmp_path: Path, tiny_records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(run: str, checkpoint: str, **more: Any) -> str | None:
+        with pytest.raises(SystemExit):
+            step.main(run=run, checkpoint=checkpoint, models=tmp_path, annotations=tiny_records, **same, **more)
+        return started_from(tmp_path / run)
+
+    same: dict[str, Any] = {"model": "ssd_mobilenet_v2_fpnlite_640x640", "size": 320}
+    outcome = SimpleNamespace(step=1, exit_code=0)
+    monkeypatch.setattr(detector_training, "train", lambda *_: outcome)
+    monkeypatch.setattr(
+        model_zoo, "resolve_checkpoint", lambda checkpoint, model: None if checkpoint == "zoo" else START
+    )
+    monkeypatch.setattr(restoring, "checkpoint_type", lambda prefix, classes, head: "detection")
+    monkeypatch.setattr(seen_pictures, "warn_of_start", lambda *_: None)
+    assert train("plain", "zoo") is None
+    assert train("tuned", "ready") == "ready"
+    (tmp_path / "tuned" / "checkpoint").touch()  # so that it goes on
+    assert train("tuned", "zoo") == "ready"
+    assert train("second", str(tmp_path / "tuned")) == "ready"
+    assert train("third", str(tmp_path / "plain")) is None
+    assert train("tuned", "zoo", fresh=True) is None
 
 
 @pytest.mark.parametrize("given", ["ckpt-3", "best/ckpt-3", "../a/best/ckpt-3", "link", "relative", "linked_file"])
