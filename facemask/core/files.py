@@ -152,6 +152,14 @@ def read_plain_file(path: Path, most: int) -> bytes:
     return path.read_bytes()
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Hard-link a file, or the one that it links to, which needs no space. Copy it where that is not possible."""
+    try:
+        Path(target).hardlink_to(Path(source).resolve())
+    except OSError:  # another disk, or one without hard links
+        shutil.copyfile(source, target)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` completely or not at all."""
     with replacing_file(path) as beside:

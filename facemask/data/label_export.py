@@ -9,7 +9,6 @@ label_studio/   tasks.json   interface.xml   images/<name>
 """
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from lxml import etree
 
 from facemask.core import label_folders
 from facemask.core.errors import UserError
-from facemask.core.files import replacing_folder, write_json
+from facemask.core.files import link_or_copy, replacing_folder, write_json
 from facemask.core.label_map import LabelMap
 from facemask.core.provenance import made_by
 from facemask.data.data_rules import printable, refuse_stopping_findings
@@ -113,7 +112,8 @@ def export_labels(
     try:
         with replacing_folder(target) as beside:
             for one in exported:
-                _link_or_copy(root / one.picture.name, beside / one.place)
+                (beside / one.place).parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(root / one.picture.name, beside / one.place)
             WRITERS[format_name](beside, exported, label_map)
             settings = {"out": format_name, "classes": list(label_map.names), "images": len(exported)}
             write_json(beside / label_folders.NOTE, {"made": made_by("labels", **settings)})
@@ -150,14 +150,6 @@ def _places(pictures: Sequence[LabelledPicture], split_of: Mapping[str, str], fo
         taken.add(name.casefold())
         places.append(f"images/{split_of[picture.name]}/{name}.{suffix}")
     return places
-
-
-def _link_or_copy(original: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        place.hardlink_to(original.resolve())
-    except OSError:
-        shutil.copyfile(original, place)
 
 
 def _write_coco(folder: Path, exported: Sequence[_Exported], label_map: LabelMap) -> None:

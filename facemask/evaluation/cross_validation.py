@@ -12,7 +12,6 @@ therefore continues a cross-validation that was killed.
 """
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from facemask.classifier import classifier_metrics
 from facemask.classifier.classifier_metrics import ClassifierMetrics
 from facemask.core import charts, json_files
 from facemask.core.errors import UserError
-from facemask.core.files import holding_lock, write_bytes, write_json
+from facemask.core.files import holding_lock, link_or_copy, write_bytes, write_json
 from facemask.core.label_map import LabelMap
 from facemask.data import ground_truth
 from facemask.data.fold_records import Folds
@@ -566,17 +565,10 @@ def _reuse_runs(folder: Path, other: Path, folds: Folds, plan: Plan, fold: int, 
             continue
         exported = folder / "exported" / run
         shutil.rmtree(exported, ignore_errors=True)  # a copy that was cut off
-        shutil.copytree(other / "exported" / run, exported, copy_function=_link_or_copy)
+        shutil.copytree(other / "exported" / run, exported, copy_function=link_or_copy)
         done = [*done, *steps]
         _write_finished(folder / f"fold{fold}.json", folds.records[fold], done)
     return done
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or one without links
-        shutil.copy2(source, target)
 
 
 def _write_finished(path: Path, records_digest: str, steps: Sequence[str]) -> None:

@@ -7,15 +7,13 @@ best/best.json    the results of the run's validations (`BestCheckpoint`)
 
 import dataclasses
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from facemask.core.errors import UserError
-from facemask.core.files import recover_folder, replacing_folder, write_json
+from facemask.core.files import link_or_copy, recover_folder, replacing_folder, write_json
 
 BEST = "best"
 LATEST = "latest"
@@ -66,7 +64,7 @@ class BestCheckpoint:
         now = dataclasses.replace(now, step=step, map=score, waited=0)
         with replacing_folder(prefix.parent / BEST) as beside:
             for file in prefix.parent.glob(f"{prefix.name}.*"):
-                _link_or_copy(file, beside / file.name)
+                link_or_copy(file, beside / file.name)
             (beside / "checkpoint").write_text(f'model_checkpoint_path: "{prefix.name}"\n')
             write_json(beside / _RECORD, dataclasses.asdict(now))
         return now
@@ -144,11 +142,3 @@ def _prefix_in(folder: Path) -> Path | None:
 
 def _step_of(prefix: Path) -> int:
     return int(prefix.name.rpartition("-")[2])
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link a file, which needs no space, or copy it if the file system has no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
