@@ -45,6 +45,7 @@ from facemask.core.label_map import LabelMap, read_classes
 from facemask.core.provenance import made_by
 from facemask.data.data_rules import refuse_stopping_findings
 from facemask.data.folds import assign_folds
+from facemask.data.images import read_image
 from facemask.data.labelled_picture import GroundTruth, LabelledPicture, read_labelled_pictures
 from facemask.detect.faces import face_finder
 from facemask.detect.faces.box_alignment import learn_alignment
@@ -53,7 +54,6 @@ from facemask.detect.two_stage import scored_faces
 from facemask.evaluation import evaluate
 from facemask.labelling import next_pictures
 from facemask.labelling.picture_worth import face_scores, face_uncertainty, uncertainty
-from facemask.media.picture_files import read_picture
 
 SIZE, MARGIN, BATCH = 96, 0.1, 32
 """The defaults of `make classifier`."""
@@ -285,14 +285,14 @@ def read_pictures(
             xyxy, scores, found = (np.split(stored[name], ends) for name in ("xyxy", "scores", "found"))
             labelled = np.split(stored["labelled"], np.cumsum([len(one.boxes) for one in truths])[:-1])
     else:
-        faces = [finder.find([read_picture(images / one.name)])[0] for one in usable]
+        faces = [finder.find([read_image(images / one.name)])[0] for one in usable]
         pairs = zip(faces, truths, strict=True)
         alignment = learn_alignment((one.xyxy, true.boxes) for one, true in pairs if true.name in pool)
         assert alignment is not None
         print(f"found the faces of {len(usable):,} pictures: {alignment}", flush=True)
         xyxy, scores, found, labelled = [], [], [], []
         for number, (one, true) in enumerate(zip(faces, truths, strict=True)):
-            image = read_picture(images / true.name)
+            image = read_image(images / true.name)
             boxes = np.clip(alignment.apply(one.xyxy), 0, [true.width, true.height] * 2)
             keep = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
             xyxy.append(boxes[keep])

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from facemask.core.errors import UserError
 from facemask.core.files import read_plain_file
 from facemask.data.perceptual_hash import perceptual_hash
 
@@ -100,6 +101,25 @@ def read_bytes(path: Path) -> bytes:
         return read_plain_file(path, MAX_BYTES)
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})") from None
+
+
+def read_image(path: str | Path, advice: str = "") -> np.ndarray:
+    """Read an image file as the training data are read: turned upright by its EXIF data, without alpha, first frame.
+
+    Args:
+        path: The file.
+        advice: What the message of an error says after the reason.
+
+    Returns:
+        uint8 array of shape (height, width, 3), RGB.
+
+    Raises:
+        UserError: The file is missing, is no image, is damaged, or has more than `MAX_PIXELS` pixels.
+    """
+    try:
+        return decode_image(read_bytes(Path(path)))
+    except ImageError as error:
+        raise UserError(f"{path}: {error}. {advice}".rstrip()) from None
 
 
 def prepare_image(data: bytes) -> Prepared:

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import supervision as sv
 
-from facemask.core.errors import UserError
 from facemask.core.exported_model import read_exported_model
 from facemask.core.label_map import LabelMap
-from facemask.data import images as image_files
+from facemask.data.images import read_image
 from facemask.detect.detector import RawDetector
 from facemask.detect.runtimes import load_model
 from facemask.detect.score_thresholds import above_thresholds, thresholds_by_class
@@ -132,10 +131,7 @@ def open_detector(folder: str | Path, runtime: str = "auto", precision: str = "a
 
 def _as_array(image: "np.ndarray | str | Path") -> np.ndarray:
     if isinstance(image, (str, Path)):
-        try:
-            return image_files.decode_image(image_files.read_bytes(Path(image)))
-        except image_files.ImageError as error:
-            raise UserError(f"{image}: {error}.") from None
+        return read_image(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"a picture is a uint8 array of shape (height, width, 3), not {image.dtype} {image.shape}")
     return image

@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from facemask.core import json_files
-from facemask.core.errors import UserError
 from facemask.core.files import replacing_file, spreadsheet_cell, write_json
-from facemask.data import images as image_files
 from facemask.data.data_rules import printable
 from facemask.data.discovery import path_below
+from facemask.data.images import read_image
 from facemask.evaluation.held_out_labels import HeldOutLabels
 from facemask.evaluation.label_suspects import KINDS, Suspect
 
@@ -148,19 +145,12 @@ def _crops(root: Path, shown: Sequence[Suspect], pictures: Sequence[str]) -> Ite
     from facemask.evaluation.report.picture_crops import crop_boxes
 
     for name in pictures:
-        image = _decode(path_below(root, name))
+        image = read_image(path_below(root, name))
         for place, suspect in enumerate(shown):
             if suspect.name == name:
                 truth_box = None if suspect.label is None else suspect.box
                 caption = f"{place + 1}. {suspect.kind}: {suspect.reason}"
                 yield place, crop_boxes(image, printable(name), caption, truth_box, suspect.found_box)
-
-
-def _decode(path: Path) -> np.ndarray:
-    try:
-        return image_files.decode_image(image_files.read_bytes(path))
-    except image_files.ImageError as error:
-        raise UserError(f"{path}: {error}.") from None
 
 
 def _write_table(path: Path, suspects: Sequence[Suspect]) -> None:

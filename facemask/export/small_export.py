@@ -128,14 +128,8 @@ def find_pictures(given: Path | None, annotations: Path, default: Path, label_ma
             found = evaluated_pictures.read_pictures(PictureSource(folder), label_map)
             yield from (pair for pair in found if pair[1].name not in names)
 
-    return Pictures(folder.name, lambda: map(_read, chosen), labelled)
-
-
-def _read(file: Path) -> np.ndarray:
-    try:
-        return images.decode_image(images.read_bytes(file))
-    except images.ImageError as error:
-        raise UserError(f"{file}: {error}. Take it out of the folder.") from None
+    read = partial(images.read_image, advice="Take it out of the folder.")
+    return Pictures(folder.name, lambda: map(read, chosen), labelled)
 
 
 def write_small(

@@ -37,7 +37,7 @@ from facemask.detect.score_thresholds import above_thresholds
 from facemask.labelling import prelabelling
 from facemask.labelling.picture_worth import disagreement, uncertainty
 from facemask.media.footage import Footage, Frame
-from facemask.media.picture_files import Picture, read_picture
+from facemask.media.picture_files import Picture
 from facemask.media.prefetch import never
 from facemask.media.sources import find_source
 from facemask.media.tracking import Tracking
@@ -251,7 +251,7 @@ def look_at_pictures(
     for done, picture in enumerate(pictures, start=1):
         progress(done, len(pictures))
         try:
-            image = read_picture(picture.path)
+            image = image_files.read_image(picture.path)
         except UserError as error:
             warn(str(error))
             continue

@@ -18,10 +18,10 @@ import numpy as np
 
 from facemask.core.errors import UserError
 from facemask.data import voc
+from facemask.data.images import read_image
 from facemask.data.voc import Annotation, Box
 from facemask.detect.detector import Detector
 from facemask.detect.score_thresholds import above_thresholds
-from facemask.media import picture_files
 from facemask.media.picture_files import Picture
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def prelabel_pictures(detector: Detector, pictures: Sequence[Picture], threshold
             if _belongs_to_a_person(path):
                 kept += 1
                 continue
-            image = picture_files.read_picture(picture.path)
+            image = read_image(picture.path)
             [detections] = detector.detect([image])
             boxes = boxes_in_pixels(above_thresholds(detections, thresholds), image.shape[1], image.shape[0])
             # Checked again, because labelImg may be open on the same folder.

@@ -1,12 +1,10 @@
-"""Finds the picture files that a path or a glob names, and reads them as the detector needs them."""
+"""Finds the picture files that a path or a glob names."""
 
 import glob
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from facemask.core.errors import UserError
 from facemask.core.files import expand_home
@@ -103,18 +101,3 @@ def _fixed_part(pattern: Path) -> Path:
             break
         fixed.append(part)
     return Path(*fixed)
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """Read a picture by the rules of the training data: turned upright by its EXIF data, without alpha, first frame.
-
-    Returns:
-        uint8 array of shape (height, width, 3), RGB.
-
-    Raises:
-        UserError: The file is missing, is no picture, is damaged, or has more than `images.MAX_PIXELS` pixels.
-    """
-    try:
-        return images.decode_image(images.read_bytes(path))
-    except images.ImageError as error:
-        raise UserError(f"{path}: {error}.") from None

@@ -16,9 +16,10 @@ import supervision as sv
 from facemask.core import command_line, provenance, signals
 from facemask.core.errors import UserError
 from facemask.core.files import check_utf8, write_json
+from facemask.data.images import read_image
 from facemask.detect.detector import Detector
 from facemask.detect.score_thresholds import above_thresholds
-from facemask.media import annotating, media_progress, picture_files, prefetch, writing
+from facemask.media import annotating, media_progress, prefetch, writing
 from facemask.media.picture_files import Picture
 from facemask.media.writing import ResultPaths
 
@@ -173,7 +174,7 @@ def _read(pictures: Iterable[Picture], targets: Iterable[ResultPaths]) -> Iterat
     for picture, target in zip(pictures, targets, strict=True):
         try:
             check_utf8(picture.path)  # the results hold it
-            yield _Loaded(picture, target, picture_files.read_picture(picture.path), None)
+            yield _Loaded(picture, target, read_image(picture.path), None)
         except UserError as error:
             yield _Loaded(picture, target, None, error)
 

@@ -13,11 +13,10 @@ import supervision as sv
 
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
-from facemask.data import voc
+from facemask.data import images, voc
 from facemask.detect.faces import face_boxes, face_finder, haar, res10, yunet
 from facemask.detect.faces.face_finder import FaceFinder
 from facemask.detect.faces.faces_as_detections import DetectorFaces
-from facemask.media import picture_files
 from facemask.ready import shipped_detector
 
 YUNET, RES10, TEXT = "face_detection_yunet_2023mar.onnx", "opencv_face_detector_uint8.pb", "opencv_face_detector.pbtxt"
@@ -41,7 +40,7 @@ def photograph() -> tuple[np.ndarray, tuple[float, ...]]:
     if not folder:
         pytest.skip("FACEMASK_DATA is not set to a folder with the public data set")
     [box] = voc.read_voc(Path(folder) / f"{LARGE_FACE}.xml").boxes
-    return picture_files.read_picture(Path(folder) / f"{LARGE_FACE}.jpg"), (box.xmin, box.ymin, box.xmax, box.ymax)
+    return images.read_image(Path(folder) / f"{LARGE_FACE}.jpg"), (box.xmin, box.ymin, box.xmax, box.ymax)
 
 
 def opened(name: str, networks: Path) -> FaceFinder:

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from facemask.core.errors import UserError
+from facemask.data import images
 from facemask.media import picture_files
 
 
@@ -73,7 +74,7 @@ def test_read_gives_upright_rgb(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # stored turned by 90 degrees against the clock
     Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif, quality=95)
-    image = picture_files.read_picture(tmp_path / "a.jpg")
+    image = images.read_image(tmp_path / "a.jpg")
     assert image.shape == (80, 40, 3) and image.dtype == np.uint8
     assert np.abs(image[:35].astype(int) - (255, 0, 0)).max() < 10 and image[45:].max() < 10
 
@@ -86,21 +87,21 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     else:
         image = Image.new("RGB", (8, 6), "white").convert(mode)
     image.save(path)
-    read = picture_files.read_picture(path)
+    read = images.read_image(path)
     assert read.shape == (6, 8, 3) and read.min() > 250
 
 
 def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 6), color) for color in ("lime", "red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert picture_files.read_picture(tmp_path / "a.gif").reshape(-1, 3).tolist() == [[0, 255, 0]] * 48
+    assert images.read_image(tmp_path / "a.gif").reshape(-1, 3).tolist() == [[0, 255, 0]] * 48
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0" + b"\0" * 20])
 def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.jpg: "):
-        picture_files.read_picture(tmp_path / "a.jpg")
+        images.read_image(tmp_path / "a.jpg")
 
 
 def test_a_picture_that_was_cut_off_is_named(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_a_picture_that_was_cut_off_is_named(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(UserError, match=r"a\.png: "):
-        picture_files.read_picture(path)
+        images.read_image(path)
 
 
 def test_natural_order_is_total() -> None:
