@@ -4,13 +4,14 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import itertools
 import json
 import os
 import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,41 @@ def holding_lock(path: Path, refusal: str) -> Iterator[None]:
         ) from None
     with held:
         yield
+
+
+@contextlib.contextmanager
+def filling(hidden: Path, refusal: str, outcome: str) -> Iterator[None]:
+    """Make a hidden folder anew. The block fills and renames it; what is then left of it is removed.
+
+    Raises:
+        UserError: Another process fills it; `refusal` is the message. Or a file cannot be written; `outcome` ends the
+            message.
+    """
+    try:
+        with holding_lock(hidden.with_name(f"{hidden.name}.lock"), refusal):
+            shutil.rmtree(hidden, ignore_errors=True)  # what a killed process has left
+            hidden.mkdir()
+            try:
+                yield
+            finally:
+                shutil.rmtree(hidden, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"{error.filename or hidden.parent}: {error.strerror or error}. {outcome}") from None
+
+
+def free_name(wanted: str, is_taken: Callable[[str], bool]) -> str:
+    """The wanted name, or the first of `<wanted>-2`, `<wanted>-3`, ... that is not taken."""
+    numbered = (f"{wanted}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([wanted], numbered) if not is_taken(name))
+
+
+def unique_names(wanted: Iterable[str]) -> Iterator[str]:
+    """A `free_name` for each wanted one. No two differ only in their case, which some file systems ignore."""
+    taken: set[str] = set()
+    for one in wanted:
+        name = free_name(one, lambda name: name.casefold() in taken)
+        taken.add(name.casefold())
+        yield name
 
 
 def _path_beside(path: Path, suffix: str = "") -> Path:

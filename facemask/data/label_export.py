@@ -21,7 +21,7 @@ from lxml import etree
 
 from facemask.core import label_folders
 from facemask.core.errors import UserError
-from facemask.core.files import link_or_copy, replacing_folder, write_json
+from facemask.core.files import link_or_copy, replacing_folder, unique_names, write_json
 from facemask.core.label_map import LabelMap
 from facemask.core.provenance import made_by
 from facemask.data.data_rules import printable, refuse_stopping_findings
@@ -139,17 +139,12 @@ def _places(pictures: Sequence[LabelledPicture], split_of: Mapping[str, str], fo
     if format_name != "yolo":
         return [f"images/{picture.name}" for picture in pictures]
     # Ultralytics finds the labels by replacing `images` in the path, so our folders become part of the name.
-    taken: set[str] = set()
-    places = []
-    for picture in pictures:
-        stem, _, suffix = picture.name.replace("/", "_").rpartition(".")
-        name, number = stem, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(name.casefold())
-        places.append(f"images/{split_of[picture.name]}/{name}.{suffix}")
-    return places
+    names = [picture.name.replace("/", "_").rpartition(".") for picture in pictures]
+    stems = unique_names(stem for stem, _, _ in names)
+    return [
+        f"images/{split_of[picture.name]}/{stem}.{suffix}"
+        for picture, stem, (_, _, suffix) in zip(pictures, stems, names, strict=True)
+    ]
 
 
 def _write_coco(folder: Path, exported: Sequence[_Exported], label_map: LabelMap) -> None:

@@ -12,7 +12,6 @@ import contextlib
 import csv
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from typing import TypeVar
 
 from facemask.core import hardware
 from facemask.core.errors import UserError
-from facemask.core.files import holding_lock, replacing_file, sha256, spreadsheet_cell, write_json
+from facemask.core.files import filling, free_name, replacing_file, sha256, spreadsheet_cell, unique_names, write_json
 from facemask.core.provenance import made_by
 from facemask.data import images
 from facemask.data.class_mapping import ClassMapping
@@ -407,31 +406,22 @@ def _write(fill: _Filling, fresh: list[_Checked], folder: Path, annotations: Pat
     parts: dict[str, list[_Checked]] = {}
     for one in fresh:
         parts.setdefault(_split_of(one.picture.image) if fill.options.keep_splits else "", []).append(one)
-    try:
-        with holding_lock(folder / f"{UNFINISHED}.lock", f"{folder}: another import is running."):
-            # What a killed import has left.
-            shutil.rmtree(hidden, ignore_errors=True)
-            hidden.mkdir()
-            try:
-                plain = _free_name([folder / split for split in parts], name)
-                targets = {split: folder / split / plain for split in parts}
-                rows = []
-                for split, held in parts.items():
-                    filled = hidden / (split or "all")
-                    filled.mkdir()
-                    here = []
-                    for one, file in zip(held, _file_names(held), strict=True):
-                        _write_picture(fill, one, filled, targets[split], file)
-                        here.append(_row(fill, one, (targets[split] / file).relative_to(folder).as_posix()))
-                    settings = {"source": fill.source_name, "format": fill.format, "images": len(here)}
-                    write_json(filled / "import.json", {"made": made_by("import", **settings), "pictures": here})
-                    rows += here
-                with _sources_with(annotations / SOURCES, rows):
-                    _show({hidden / (split or "all"): target for split, target in targets.items()})
-            finally:
-                shutil.rmtree(hidden, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror or error}. Nothing was imported.") from None
+    with filling(hidden, f"{folder}: another import is running.", "Nothing was imported."):
+        plain = _free_name([folder / split for split in parts], name)
+        targets = {split: folder / split / plain for split in parts}
+        rows = []
+        for split, held in parts.items():
+            filled = hidden / (split or "all")
+            filled.mkdir()
+            here = []
+            for one, file in zip(held, _file_names(held), strict=True):
+                _write_picture(fill, one, filled, targets[split], file)
+                here.append(_row(fill, one, (targets[split] / file).relative_to(folder).as_posix()))
+            settings = {"source": fill.source_name, "format": fill.format, "images": len(here)}
+            write_json(filled / "import.json", {"made": made_by("import", **settings), "pictures": here})
+            rows += here
+        with _sources_with(annotations / SOURCES, rows):
+            _show({hidden / (split or "all"): target for split, target in targets.items()})
     return tuple(targets.values())
 
 
@@ -521,22 +511,14 @@ def _free_name(folders: Sequence[Path], name: str) -> str:
     plain = _file_name(name) or "import"
     if plain in SPLITS:
         plain = f"import-{plain}"  # a folder of that name stands for a split
-    number = 1
-    while any(os.path.lexists(one / (free := plain if number == 1 else f"{plain}-{number}")) for one in folders):
-        number += 1
-    return free
+    return free_name(plain, lambda free: any(os.path.lexists(one / free) for one in folders))
 
 
-def _file_names(fresh: list[_Checked]) -> Iterator[str]:
+def _file_names(fresh: list[_Checked]) -> list[str]:
     """A file name for each picture. Names differ by more than their suffix or case."""
-    taken: set[str] = set()
-    for one in fresh:
-        stem, _, suffix = one.picture.image.rpartition("/")[2].rpartition(".")
-        plain, number = _file_name(stem) or "picture", 1
-        while (name := plain if number == 1 else f"{plain}-{number}").casefold() in taken:
-            number += 1
-        taken.add(name.casefold())
-        yield f"{name}.{suffix.lower()}"
+    names = [one.picture.image.rpartition("/")[2].rpartition(".") for one in fresh]
+    stems = unique_names(_file_name(stem) or "picture" for stem, _, _ in names)
+    return [f"{stem}.{suffix.lower()}" for stem, (_, _, suffix) in zip(stems, names, strict=True)]
 
 
 def _file_name(text: str) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from facemask.core.errors import UserError
-from facemask.core.files import holding_lock, is_utf8, write_json
+from facemask.core.files import filling, free_name, is_utf8, unique_names, write_json
 from facemask.data import images as image_files
 from facemask.data import voc
 from facemask.data.data_rules import printable
@@ -425,42 +425,28 @@ def write_next(
         UserError: It cannot be written, or a picture can no longer be read.
     """
     hidden = folder / UNFINISHED
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with holding_lock(folder / f"{UNFINISHED}.lock", f"{folder}: another make next is running."):
-            shutil.rmtree(hidden, ignore_errors=True)  # what a killed one has left
-            hidden.mkdir()
-            try:
-                target = _free_folder(folder, name)
-                files = _copy_files(hidden, chosen) if footage is None else _save_frames(hidden, chosen, footage)
-                prelabelled, rows = 0, []
-                for candidate, file in zip(chosen, files, strict=True):
-                    prelabelled += _write_xml(hidden, target, file, candidate, options)
-                    source = str(candidate.path) if candidate.path else footage.title if footage else ""
-                    where = {"frame": candidate.number, "seconds": round(candidate.time, 3)} if footage else {}
-                    worth = {"worth": round(candidate.worth, 4), "reasons": candidate.reasons}
-                    rows.append({"picture": file, "source": source, **where, **worth})
-                write_json(hidden / "next.json", {"format": 1, "pictures": rows, "made": made})
-                hidden.rename(target)
-            finally:
-                shutil.rmtree(hidden, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror or error}. Nothing was copied.") from None
+    with filling(hidden, f"{folder}: another make next is running.", "Nothing was copied."):
+        target = folder / free_name(name, lambda free: os.path.lexists(folder / free))
+        files = _copy_files(hidden, chosen) if footage is None else _save_frames(hidden, chosen, footage)
+        prelabelled, rows = 0, []
+        for candidate, file in zip(chosen, files, strict=True):
+            prelabelled += _write_xml(hidden, target, file, candidate, options)
+            source = str(candidate.path) if candidate.path else footage.title if footage else ""
+            where = {"frame": candidate.number, "seconds": round(candidate.time, 3)} if footage else {}
+            worth = {"worth": round(candidate.worth, 4), "reasons": candidate.reasons}
+            rows.append({"picture": file, "source": source, **where, **worth})
+        write_json(hidden / "next.json", {"format": 1, "pictures": rows, "made": made})
+        hidden.rename(target)
     return target, prelabelled
 
 
 def _copy_files(hidden: Path, chosen: Sequence[Candidate]) -> list[str]:
-    taken: set[str] = set()
+    paths = [candidate.path for candidate in chosen if candidate.path is not None]
     files = []
-    for candidate in chosen:
-        assert candidate.path is not None
-        stem, number = candidate.path.stem, 1
-        # Pictures of several folders may share a name, and those that differ in their suffix would share an XML.
-        while (unique := stem if number == 1 else f"{stem}-{number}").casefold() in taken:
-            number += 1
-        taken.add(unique.casefold())
-        files.append(f"{unique}{candidate.path.suffix}")
-        shutil.copyfile(candidate.path, hidden / files[-1])
+    # Pictures of several folders may share a name, and those that differ in their suffix would share an XML.
+    for path, stem in zip(paths, unique_names(path.stem for path in paths), strict=True):
+        files.append(f"{stem}{path.suffix}")
+        shutil.copyfile(path, hidden / files[-1])
     return files
 
 
@@ -490,13 +476,6 @@ def _write_xml(hidden: Path, target: Path, file: str, candidate: Candidate, opti
     if boxes:
         prelabelling.write_prelabel(hidden / xml, Annotation(target / xml, file, *size, boxes))
     return bool(boxes)
-
-
-def _free_folder(folder: Path, name: str) -> Path:
-    number = 1
-    while os.path.lexists(path := folder / (name if number == 1 else f"{name}-{number}")):
-        number += 1
-    return path
 
 
 def _because(candidate: Candidate) -> str:
