@@ -8,6 +8,7 @@ Input `input`: float32 of shape (1, height, width, 3), a picture resized to the 
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,7 @@ def write_raw_network(model: ExportedModel, folder: Path) -> dict[str, Any]:
     function = detect.get_concrete_function()
     prefix = str(saved_model_export.checkpoint_of(model))
     tf.train.Checkpoint(model=network).restore(prefix).assert_existing_objects_matched().expect_partial()
-    with saved_model_export.without_warnings():
-        proto = _convert(function, model.model)
+    proto = convert_function(function, model.model, "input", OUTPUTS, OPSET)
     halve_weights(proto)
     path = folder / FILE
     path.write_bytes(proto.SerializeToString())
@@ -84,8 +84,10 @@ def write_raw_network(model: ExportedModel, folder: Path) -> dict[str, Any]:
     return about | {"suppression": suppression}
 
 
-def _convert(function: Any, name: str) -> Any:
-    """A concrete function with the outputs `OUTPUTS` as ONNX.
+def convert_function(function: Any, name: str, taken: str, given: Sequence[str], opset: int) -> Any:
+    """A concrete function as `onnx.ModelProto` with the input `taken` and the outputs `given`.
+
+    It does what `tf2onnx.convert.from_function` does, which would name the outputs Identity, Identity_1, ...
 
     The API makes some constants of its anchors outside the function. TensorFlow's freezing leaves them as inputs, so
     they become constants here.
@@ -95,25 +97,26 @@ def _convert(function: Any, name: str) -> Any:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it logs every pass of its optimizer
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
-    outputs = dict(zip(sorted(OUTPUTS), (output.name for output in frozen.outputs), strict=True))
-    outside = {inner.op.name: outer for outer, inner in function.graph.captures if outer.dtype != tf.resource}
-    graph = frozen.graph.as_graph_def()
-    for node in graph.node:
-        if node.name in outside:
-            value = outside[node.name]
-            node.op = "Const"
-            node.ClearField("attr")
-            node.attr["dtype"].type = value.dtype.as_datatype_enum
-            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value.numpy()))
-    proto, _ = tf2onnx.convert.from_graph_def(
-        graph,
-        name=name,
-        input_names=["input:0"],
-        output_names=list(outputs.values()),
-        tensors_to_rename={"input:0": "input"} | {given: wanted for wanted, given in outputs.items()},
-        opset=OPSET,
-    )
+    with saved_model_export.without_warnings():
+        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
+        inside = dict(zip(sorted(function.structured_outputs), (one.name for one in frozen.outputs), strict=True))
+        outside = {inner.op.name: outer for outer, inner in function.graph.captures if outer.dtype != tf.resource}
+        graph = frozen.graph.as_graph_def()
+        for node in graph.node:
+            if node.name in outside:
+                value = outside[node.name]
+                node.op = "Const"
+                node.ClearField("attr")
+                node.attr["dtype"].type = value.dtype.as_datatype_enum
+                node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value.numpy()))
+        proto, _ = tf2onnx.convert.from_graph_def(
+            graph,
+            name=name,
+            input_names=[frozen.inputs[0].name],
+            output_names=[inside[output] for output in given],
+            tensors_to_rename={frozen.inputs[0].name: taken} | {inside[output]: output for output in given},
+            opset=opset,
+        )
     return proto
 
 

@@ -5,7 +5,6 @@ Input `input_tensor`: uint8 of shape (1, height, width, 3), a picture of any siz
 TensorFlow, writing it does.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,27 +75,12 @@ def load_onnx_detector(model: ExportedModel, precision: str, folder: Path | None
 
 def export_onnx(model: ExportedModel, folder: Path) -> None:
     """Convert an exported model's SavedModel: write `FILE` into `folder`."""
-    from facemask.tfod import compat, saved_model_export
+    from facemask.tfod import compat, raw_network
 
     compat.install()
     import tensorflow as tf
-    import tf2onnx
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it logs every pass of its optimizer
-    loaded = tf.saved_model.load(str(model.saved_model))
-    signature = loaded.signatures["serving_default"]
-    with saved_model_export.without_warnings():
-        # What tf2onnx.convert.from_function does, which would name the outputs Identity, Identity_1, ...
-        frozen = convert_variables_to_constants_v2(signature, lower_control_flow=False, aggressive_inlining=True)
-        (taken,) = frozen.inputs
-        given = dict(zip(sorted(signature.structured_outputs), (output.name for output in frozen.outputs), strict=True))
-        tf2onnx.convert.from_graph_def(
-            frozen.graph.as_graph_def(),
-            name=model.model,
-            input_names=[taken.name],
-            output_names=[given[name] for name in NAMES],
-            tensors_to_rename={taken.name: "input_tensor"} | {given[name]: name for name in NAMES},
-            opset=OPSET,
-            output_path=str(folder / FILE),
-        )
+    loaded = tf.saved_model.load(str(model.saved_model))  # the function's variables live only as long as this
+    function = loaded.signatures["serving_default"]
+    proto = raw_network.convert_function(function, model.model, "input_tensor", NAMES, OPSET)
+    (folder / FILE).write_bytes(proto.SerializeToString())
