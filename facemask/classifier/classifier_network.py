@@ -3,9 +3,8 @@
 It is built with Keras 2 (tf-keras), as the Object Detection API needs it. Its SavedModel needs no Keras.
 """
 
-import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from facemask.core.downloads import PRETRAINED
 from facemask.core.errors import UserError
 from facemask.core.files import expand_home
 from facemask.ready import shipped_detector
-from facemask.tfod import compact_checkpoint, compat
+from facemask.tfod import compact_checkpoint, compat, detection_model
+from facemask.tfod.imagenet_backbone import KERAS as _KERAS
 
 HIDDEN = 128
 """Units of the head's dense layer."""
 
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _MOBILENET_SIZES = (96, 128, 160, 192, 224)
 
 
@@ -176,7 +175,7 @@ def build_network(
     row = BACKBONES[backbone]
     tf_keras.utils.set_random_seed(seed)
     options = {"alpha": alpha} if backbone == "mobilenet_v2" else {}
-    with _policy(bf16):
+    with detection_model.precision(bf16):
         body = getattr(tf_keras.applications, row.application)(
             input_shape=(size, size, 3), include_top=False, weights=None, pooling="avg", **options
         )
@@ -287,16 +286,3 @@ def find_weights(weights: str, backbone: str, size: int, into: Path = PRETRAINED
     path = into / address.rpartition("/")[2]
     otherwise = f"Put the file at {path} by hand, or use WEIGHTS=<path>, or train from scratch with WEIGHTS=none."
     return downloads.fetch_file(downloads.RemoteFile(address, path, otherwise), f"md5:{row.md5}" if row.md5 else None)
-
-
-@contextlib.contextmanager
-def _policy(bf16: bool) -> Iterator[None]:
-    """Set the precision in which layers that are built in this block compute."""
-    import tf_keras
-
-    before = tf_keras.mixed_precision.global_policy()
-    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if bf16 else "float32")
-    try:
-        yield
-    finally:
-        tf_keras.mixed_precision.set_global_policy(before)

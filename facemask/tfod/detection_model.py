@@ -1,5 +1,7 @@
-"""Build the API's detection model with its variables."""
+"""Build the API's detection model with its variables, and choose the precision in which Keras's layers compute."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -23,3 +25,16 @@ def build_detection_model(config: Any, *, is_training: bool, add_summaries: bool
     image, shape = model.preprocess(tf.zeros((1, 256, 256, 3)))
     model.predict(image, shape)
     return model
+
+
+@contextlib.contextmanager
+def precision(bf16: bool) -> Iterator[None]:
+    """Let the layers that are built in this block compute in bfloat16, or else in float32."""
+    import tf_keras
+
+    before = tf_keras.mixed_precision.global_policy()
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if bf16 else "float32")
+    try:
+        yield
+    finally:
+        tf_keras.mixed_precision.set_global_policy(before)

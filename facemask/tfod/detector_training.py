@@ -178,7 +178,7 @@ def train(
             distributed.end_if_not_met(cluster, met)
             arguments.append(f"--num_workers={len(cluster.addresses)}")
         with (
-            _precision(options.bf16),
+            detection_model.precision(options.bf16),
             _replaced(model_lib_v2, "train_loop", loop),
             contextlib.nullcontext() if cluster else distributed.hidden_tf_config(),
         ):
@@ -463,18 +463,6 @@ def _latest_step(folder: Path) -> int:
 
     latest = tf.train.latest_checkpoint(str(folder))
     return int(tf.train.load_variable(latest, "step/.ATTRIBUTES/VARIABLE_VALUE")) if latest else 0
-
-
-@contextlib.contextmanager
-def _precision(bf16: bool) -> Iterator[None]:
-    import tensorflow as tf
-
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16" if bf16 else "float32")
-    try:
-        yield
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
 
 
 @contextlib.contextmanager

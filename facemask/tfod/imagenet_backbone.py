@@ -21,7 +21,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import expand_home, replacing_folder, sha256
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
-"""The address of Keras's weights (keras/applications/mobilenet_v2.py, BASE_WEIGHT_PATH)."""
+"""The address of Keras's weights (BASE_WEIGHT_PATH in keras/applications)."""
 
 WEIGHTS = {
     "ssd_mobilenet_v2_fpn_keras": "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
