@@ -21,19 +21,15 @@ class FusedDetector:
     """A `RawDetector` that joins the boxes of two by weighted boxes fusion (Solovyev et al. 2021, arXiv:1910.13302).
 
     A box of `first` and one of `second` that are about the same face and class become one: the first's box, with the
-    weighted mean of both scores. A box that one detector alone has counts as if the other had scored it 0.
+    mean of both scores, weighted by `SHARE`. A box that one detector alone has counts as if the other had scored it 0.
 
     Attributes:
         first: The detector whose boxes are kept: the one that draws them nearer to the labels.
         second: The other, with the same classes.
-        share: The first's share in a score, 0..1.
-        min_iou: The IoU from which two boxes are about the same face.
     """
 
     first: RawDetector
     second: RawDetector
-    share: float = SHARE
-    min_iou: float = MIN_IOU
 
     @property
     def name(self) -> str:
@@ -51,12 +47,12 @@ class FusedDetector:
         return [self._fuse(first, second) for first, second in pairs]
 
     def _fuse(self, first: sv.Detections, second: sv.Detections) -> sv.Detections:
-        partner = match_boxes(first, second, self.min_iou)
-        scores = self.share * np.asarray(first.confidence, np.float32)
+        partner = match_boxes(first, second, MIN_IOU)
+        scores = SHARE * np.asarray(first.confidence, np.float32)
         paired = partner >= 0
-        scores[paired] += (1 - self.share) * np.asarray(second.confidence)[partner[paired]]
+        scores[paired] += (1 - SHARE) * np.asarray(second.confidence)[partner[paired]]
         alone = np.setdiff1d(np.arange(len(second)), partner)
-        others = (1 - self.share) * np.asarray(second.confidence, np.float32)[alone]
+        others = (1 - SHARE) * np.asarray(second.confidence, np.float32)[alone]
         scores = np.concatenate([scores, others]).astype(np.float32)
         order = np.argsort(-scores, kind="stable")
         ids = np.concatenate([np.asarray(first.class_id, int), np.asarray(second.class_id, int)[alone]])[order]

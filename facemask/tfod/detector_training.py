@@ -32,6 +32,8 @@ ESTIMATE_AFTER = 20
 """Steps after which the time of the remaining steps is estimated."""
 MODEL_SUMMARIES_EVERY = 100
 """Steps between two summaries that the model itself writes; the API's own interval."""
+SAVE_SECONDS, KEPT = 300.0, 3
+"""Seconds between two checkpoints where `save_every` is 0, and number of latest checkpoints that stay."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,7 @@ class Options:
 
     Attributes:
         bf16: Compute in bfloat16 through Keras's mixed policy; variables and checkpoints stay float32.
-        save_every: Steps between two checkpoints; 0 saves about every `save_seconds`.
-        save_seconds: Seconds between two checkpoints where `save_every` is 0.
-        keep: Number of latest checkpoints that stay.
+        save_every: Steps between two checkpoints; 0 saves about every `SAVE_SECONDS`.
         summary_every: Steps between two points of the curves in TensorBoard.
         freeze: Layers that stay as they are: "none", "early" or "backbone"; see `freeze_layers`.
         seed: Seeds the initial weights, the order of the images and the augmentation.
@@ -54,8 +54,6 @@ class Options:
 
     bf16: bool = False
     save_every: int = 0
-    save_seconds: float = 300.0
-    keep: int = 3
     summary_every: int = 10
     freeze: str = "none"
     seed: int = 0
@@ -244,7 +242,7 @@ def train_loop(
         checkpoint = tf.train.Checkpoint(step=step, model=model, optimizer=optimizer, **averages.parts())
         # A checkpoint holds averages over all workers, so all of them must save; only the chief's stays.
         own = model_lib_v2.get_filepath(strategy, str(folder))
-        manager = tf.train.CheckpointManager(checkpoint, own, max_to_keep=options.keep if is_chief else 1)
+        manager = tf.train.CheckpointManager(checkpoint, own, max_to_keep=KEPT if is_chief else 1)
         if latest := tf.train.latest_checkpoint(str(folder)):
             averages.restore(checkpoint, latest)
             progress.print_line(f"going on at step {int(step.value())} of {steps}")
@@ -266,7 +264,7 @@ def train_loop(
         progress.phase("tracing the first step")
 
     first = int(step.value())
-    saver = CheckpointSaver(manager, model, first, options.save_every, options.save_seconds, averages.as_model)
+    saver = CheckpointSaver(manager, model, first, options.save_every, SAVE_SECONDS, averages.as_model)
     best = read_best(folder, records_digest)
     if best.ended_early_of not in (None, steps):
         best = dataclasses.replace(best, waited=0)  # more steps were asked for: patience begins anew
@@ -283,7 +281,7 @@ def train_loop(
             if not disk:  # the first step has made the optimizer's variables
                 saved = [*model.variables, *optimizer.variables(), *averages.variables]
                 checkpoint_bytes = training_estimate.bytes_of_variables(saved)
-                kept = options.keep + 1 + bool(options.validate_every)  # one is being written, one may be the best
+                kept = KEPT + 1 + bool(options.validate_every)  # one is being written, one may be the best
                 disk = checkpoint_bytes * kept
                 training_estimate.refuse_too_little_disk(checkpoint_bytes, kept, folder)
             if not estimated and number >= first + ESTIMATE_AFTER and (seconds := progress.seconds_per_step):

@@ -32,9 +32,9 @@ class Outbox:
     All methods raise sqlite3.OperationalError where the disk is full; nothing has changed then.
     """
 
-    def __init__(self, path: Path, max_pages: int | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         """Open the outbox; see `open_database`."""
-        self.connection = open_database(path, max_pages)
+        self.connection = open_database(path)
 
     def close(self) -> None:
         """Close it."""

@@ -36,14 +36,10 @@ CREATE TABLE IF NOT EXISTS statistics (
 """`at`, `done_at` and `start` are seconds since 1970. `statistics` is described in `visit_statistics`."""
 
 
-def open_database(path: Path, max_pages: int | None = None) -> sqlite3.Connection:
+def open_database(path: Path) -> sqlite3.Connection:
     """Open or make the database. Each thread opens it for itself.
 
     A transaction that was committed survives a kill and a power cut: write-ahead log, synchronous.
-
-    Args:
-        path: The file.
-        max_pages: The most pages that the file may have; None for no limit.
 
     Raises:
         UserError: It is not such a database, it is of a newer version, or it cannot be opened.
@@ -61,6 +57,4 @@ def open_database(path: Path, max_pages: int | None = None) -> sqlite3.Connectio
             connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"{path}: cannot be used as the database ({error}). Give database: another name.") from None
-    if max_pages is not None:
-        connection.execute(f"PRAGMA max_page_count = {int(max_pages)}")
     return connection

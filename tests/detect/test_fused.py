@@ -5,6 +5,7 @@ import pytest
 import supervision as sv
 
 from facemask.core.label_map import LabelMap
+from facemask.detect import fused
 from facemask.detect.faces.box_alignment import MIN_FACES, AlignedFaces, BoxAlignment, learn_alignment
 from facemask.detect.fused import FusedDetector
 
@@ -32,8 +33,8 @@ class Known:
         return self.detect_all(images)
 
 
-def fuse(first: Known, second: Known, **options: float) -> list[tuple[list[float], float, str]]:
-    [found] = FusedDetector(first, second, **options).detect_all([PICTURE])
+def fuse(first: Known, second: Known) -> list[tuple[list[float], float, str]]:
+    [found] = FusedDetector(first, second).detect_all([PICTURE])
     scores = [round(float(score), 4) for score in found.confidence]
     return list(zip(found.xyxy.tolist(), scores, found["class_name"].tolist(), strict=True))
 
@@ -48,9 +49,10 @@ def test_a_box_of_both_is_the_firsts_with_the_mean_score_and_a_lonely_one_counts
     assert FusedDetector(first, second).name == "a, fused with b"
 
 
-def test_the_share_weighs_the_first() -> None:
+def test_the_share_weighs_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "SHARE", 0.75)
     first, second = Known("a", (A, 0.8, 1)), Known("b", (A_NEAR, 0.4, 1), (C, 0.4, 1))
-    assert fuse(first, second, share=0.75) == [(A, 0.7, "red"), (C, 0.1, "red")]
+    assert fuse(first, second) == [(A, 0.7, "red"), (C, 0.1, "red")]
 
 
 def test_other_classes_and_distant_boxes_are_not_joined() -> None:

@@ -65,7 +65,8 @@ def test_old_events_are_deleted_with_their_deliveries(outbox: Outbox) -> None:
 
 
 def test_a_full_disk_loses_nothing_that_was_committed(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path / "watch.sqlite3", max_pages=12)
+    outbox = Outbox(tmp_path / "watch.sqlite3")
+    outbox.connection.execute("PRAGMA max_page_count = 12")
     count = 0
     with pytest.raises(sqlite3.OperationalError, match="full"):
         for count in range(1000):
@@ -128,7 +129,8 @@ def test_statistics_count_by_minute_and_quarter(outbox: Outbox) -> None:
 
 
 def test_statistics_are_kept_while_the_disk_is_full(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path / "watch.sqlite3", max_pages=9)
+    outbox = Outbox(tmp_path / "watch.sqlite3")
+    outbox.connection.execute("PRAGMA max_page_count = 9")
     statistics = VisitStatistics([])
     for i in range(300):
         statistics.update(f"camera-with-a-long-name-{i}", Scene((PERSON,), {}, (), (), ()), 60.0)
