@@ -18,7 +18,7 @@ from facemask.core.errors import UserError
 from facemask.core.files import expand_home
 from facemask.ready import shipped_detector
 from facemask.tfod import compact_checkpoint, compat, detection_model
-from facemask.tfod.imagenet_backbone import KERAS as _KERAS
+from facemask.tfod.pretrained_backbone import KERAS as _KERAS
 
 HIDDEN = 128
 """Units of the head's dense layer."""

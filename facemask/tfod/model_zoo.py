@@ -27,7 +27,7 @@ from facemask.core.config_files import find_config, search_path
 from facemask.core.downloads import PRETRAINED, RemoteFile
 from facemask.core.errors import UserError
 from facemask.core.files import expand_home, replacing_folder, sha256
-from facemask.tfod import imagenet_backbone, ready_start
+from facemask.tfod import pretrained_backbone, ready_start
 
 MODELS = "models.yaml"
 FROM_SCRATCH = "or train from scratch with CHECKPOINT=none"
@@ -154,8 +154,8 @@ def resolve_checkpoint(
         return None
     if checkpoint == ready_start.CHECKPOINT:
         return ready_start.find_ready_start(model.name, into, report=report)
-    if checkpoint == "imagenet" or checkpoint.endswith(".h5") or imagenet_backbone.is_classifier(checkpoint):
-        return imagenet_backbone.find_backbone_weights(checkpoint, model.name, model.template, into, report=report)
+    if checkpoint == "imagenet" or checkpoint.endswith(".h5") or pretrained_backbone.is_classifier(checkpoint):
+        return pretrained_backbone.find_backbone_weights(checkpoint, model.name, model.template, into, report=report)
     if checkpoint == "zoo":
         return fetch_archive(model.archive, model.index_sha256, into, report=report)
     given = expand_home(checkpoint)

@@ -7,7 +7,7 @@ import pytest
 import standin
 
 from facemask.core.errors import UserError
-from facemask.tfod import imagenet_backbone, model_zoo
+from facemask.tfod import model_zoo, pretrained_backbone
 from facemask.tfod.restoring import compare_with_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -67,7 +67,7 @@ def load(model, prefix):
 
 def refused(*arguments, **options):
     with pytest.raises(UserError) as error:
-        imagenet_backbone.find_backbone_weights(*arguments, **options)
+        pretrained_backbone.find_backbone_weights(*arguments, **options)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -193,7 +193,7 @@ def test_imagenet_is_fetched_once_and_held_to_its_first_digest(file, tmp_path):
         address = f"http://127.0.0.1:{server.server_port}/"
 
         def find():
-            return imagenet_backbone.find_backbone_weights(
+            return pretrained_backbone.find_backbone_weights(
                 "imagenet", MODEL.name, MODEL.template, tmp_path, server=address, report=lines.append
             )
 
