@@ -111,7 +111,7 @@ def test_a_training_saves_averages_and_a_resumed_one_ends_as_one_that_ran_throug
     through, stopped = tmp_path / "through", tmp_path / "stopped"
     # Each step takes all images, so that it does not matter for the resumed run which it begins with.
     batch = manifest.read_manifest(tiny_records).splits["train"].images
-    options = {"average": 0.9, "save_every": 1, "keep": 9, "batch": batch}
+    options = {"average": 0.9, "save_every": 1, "batch": batch}
     train_here(through, tiny_records, 4, rate=0.5, **options)
 
     def read(folder, step):
