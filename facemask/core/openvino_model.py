@@ -144,4 +144,33 @@ def compile_network(network: Any, in_bf16: bool) -> Any:
     if requests > 1:
         # Pinned, a request of one network and one of another could wait for the same core while another is free.
         options |= {"NUM_STREAMS": requests, "ENABLE_CPU_PINNING": False}
+        network = _with_kernels_in_float32(network)
     return ov.Core().compile_model(network, "CPU", options)
+
+
+def _with_kernels_in_float32(network: Any) -> Any:
+    """A network without the 8-bit kernels of `write_small_weights`, which computes the same.
+
+    OpenVINO 2026.4.1 lets the streams of one network convert such kernels at the same time, into the same memory: the
+    outputs are then wrong at random, by up to 0.8 of a probability, until the network is compiled again.
+
+    Args:
+        network: An `openvino.Model`, which is changed, or the path of a file.
+    """
+    import numpy as np
+    import openvino as ov
+    from openvino import opset13
+
+    if not isinstance(network, ov.Model):
+        network = ov.Core().read_model(network)
+    for constant in network.get_ordered_ops():
+        if constant.get_type_name() != "Constant" or constant.get_element_type() != ov.Type.i8:
+            continue
+        chain = [constant]  # kernel in 8 bits -> float16 -> times its scales -> float32
+        while len(chain) < 4 and len(users := chain[-1].output(0).get_target_inputs()) == 1:
+            chain.append(users.pop().get_node())
+        if [one.get_type_name() for one in chain[1:]] == ["Convert", "Multiply", "Convert"]:
+            scales = chain[2].input_value(1).get_node()
+            kernel = constant.data.astype(np.float32) * scales.data.astype(np.float32)
+            chain[3].output(0).replace(opset13.constant(kernel).output(0))
+    return network

@@ -16,7 +16,7 @@ from made_shipped import THRESHOLDS, write_shipped
 from PIL import Image
 
 import facemask
-from facemask.core import hardware
+from facemask.core import hardware, openvino_model
 from facemask.core.errors import UserError
 from facemask.data import manifest
 from facemask.data.perceptual_hash import perceptual_hash
@@ -85,6 +85,21 @@ def test_frames_that_are_detected_at_once_share_the_cores(monkeypatch: pytest.Mo
     assert dataclasses.replace(detector, networks=(("onnx", "fp32"),)).at_once == 1
     monkeypatch.setattr(hardware, "usable_cores", lambda: 1)
     assert detector.at_once == 1
+
+
+@pytest.mark.parametrize("part", ["classifier", "classifier-2", "detector"])
+def test_the_networks_that_ship_compute_the_same_where_they_share_the_cores(part: str) -> None:
+    network = Path(facemask.__file__).parent / "ready" / part / "openvino" / "model.xml"
+    alone = openvino_model.compile_network(network, in_bf16=False)
+    shape = [2, 96, 96, 3] if part != "detector" else [1, 448, 448, 3]
+    pictures = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    expected = [value.copy() for value in alone(pictures).values()]
+    for _ in range(4):  # OpenVINO's streams spoilt each other's 8-bit kernels at random
+        with openvino_model.sharing_cores(2):
+            shared = openvino_model.compile_network(network, in_bf16=False)
+        for request in (shared.create_infer_request(), shared.create_infer_request()):
+            for one, value in zip(expected, request.infer(pictures).values(), strict=True):
+                np.testing.assert_allclose(value, one, rtol=1e-3, atol=1e-4)
 
 
 def test_a_folder_of_its_name_without_a_model_is_not_taken_for_one(
