@@ -61,8 +61,8 @@ TIERS = (
     # YuNet at 960 and 1280 pixels and two classifiers take 2.5 times as long as one of each at 960 pixels.
     SpeedTier("RUN=ready", 0.0, 3.5 * _FPNLITE_448, ships=True, in_fp32=True),
 )
-"""The least accurate first, by the mAP@0.5 of `docs/results.md`: 0.62 for FPNLite at 640 pixels, 0.66 for ResNet50 at its
-best size, 0.72 and 0.75 for two stages with the published YuNet, 0.80 and 0.85 for those that ship."""
+"""The least accurate first, by the mAP@0.5 of `docs/results.md`: 0.62 for FPNLite at 640 pixels, 0.66 for ResNet50
+at its best size, 0.72 and 0.75 for two stages with the published YuNet, 0.80 and 0.85 for those that ship."""
 
 
 def recommend_tier(speed: ProcessorSpeed, limit: float, tiers: Sequence[SpeedTier] = TIERS) -> SpeedTier:
