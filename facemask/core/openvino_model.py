@@ -134,8 +134,12 @@ def compile_network(network: Any, in_bf16: bool) -> Any:
     Raises:
         RuntimeError: The file is missing or damaged.
     """
+    import numpy as np
     import openvino as ov
 
+    # The first `data` of a process loads NumPy's interface. Two threads that detect for the first time at once could
+    # wait for each other for ever: one holds the interpreter's lock, the other that of the loading.
+    _ = ov.Tensor(np.zeros(1, np.uint8)).data
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32", "PERFORMANCE_HINT": "LATENCY"}
     options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"  # else products with kernels in 8 bits are computed in 8 bits too
     requests = _REQUESTS.get()
