@@ -1,8 +1,10 @@
 """Run a command, print user errors in one line, and set the exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from facemask.core.errors import UserError
@@ -39,6 +41,7 @@ def run_command(command: Callable[..., Any], *arguments: Any, **options: Any) ->
     - A missing package is treated like a `UserError`: one of the `EXTRAS` installs it, or the set-up did not finish.
     - Ctrl-C ends the process with code 130.
     - A closed pipe (`... | head`) ends the process without a message.
+    - A file that may not be opened, or a full disk, is treated like a `UserError`.
     - Any other exception is a bug in this project and keeps its traceback.
     """
     try:
@@ -68,6 +71,11 @@ def run_command(command: Callable[..., Any], *arguments: Any, **options: Any) ->
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC) or error.filename is None:
+            raise
+        folder = Path(os.fsdecode(error.filename)).absolute().parent
+        _fail(f"{error.filename}: {error.strerror}. Make {folder} writable, free space there, or name another folder.")
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """One definition of a step, reached by make, by `python -m scripts.<step>` and by `facemask <step>`."""
 
 import ast
+import errno
 import os
 import runpy
 import subprocess
@@ -240,3 +241,25 @@ def test_steps_that_only_read_data_need_nothing_that_windows_lacks() -> None:
     code = "import sys; sys.modules['fcntl'] = None; import facemask.data.records_summary, facemask.data.label_import"
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_ends_a_step_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    def write() -> None:
+        raise OSError(number, os.strerror(number), str(tmp_path / "metrics.json"))
+
+    with pytest.raises(SystemExit) as ended:
+        command_line.run_command(write)
+    assert ended.value.code == command_line.USER_ERROR
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"Make {tmp_path} writable" in said
+
+
+def test_other_errors_of_the_system_keep_their_traceback() -> None:
+    def fail() -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with pytest.raises(OSError, match="Bad file"):
+        command_line.run_command(fail)
