@@ -48,7 +48,6 @@ def main(
     from facemask.core.provenance import READY, made_by
     from facemask.core.run_names import run_folder
     from facemask.detect.detector_choice import DetectorChoice, choose_detector, refuse_several
-    from facemask.detect.faces import face_finder
     from facemask.detect.two_stage import TwoStageDetector
     from facemask.export import small_export
     from facemask.tfod import compat, saved_model_export
@@ -60,7 +59,7 @@ def main(
         choice = DetectorChoice(
             exported,
             detector="two_stage",
-            faces_model=faces_model or Path(face_finder.READY),
+            faces_model=faces_model or Path(READY),
             faces_sizes=sizes or (640,),
             classifier=classifier,
             runtime="openvino",

@@ -112,7 +112,7 @@ def main(
     cluster = distributed.read_tf_config(os.environ)
     folder = run_folder(models, run)
     records = manifest.read_manifest(annotations)
-    if checkpoint == ready_start.CHECKPOINT:
+    if checkpoint == READY:
         shipped = ready_start.read_ready_start()
         model, size, steps = model or shipped.model, size or shipped.size, steps or ready_start.STEPS
         if optimizer is None:
@@ -149,7 +149,7 @@ def main(
     start = None if goes_on else model_zoo.resolve_checkpoint(checkpoint, zoo_model)
     began = READY if start and checkpoint == READY else started_from(folder if goes_on else expand_home(checkpoint))
     is_chief = cluster is None or cluster.is_chief
-    if is_chief and checkpoint == ready_start.CHECKPOINT:
+    if is_chief and checkpoint == READY:
         learned = shipped_detector.open_shipped().training_pictures
         seen_pictures.warn_of_start(f"CHECKPOINT={checkpoint}", annotations, learned)
     with training_runs.locked_run(folder) if is_chief else contextlib.nullcontext():

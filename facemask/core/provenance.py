@@ -13,7 +13,7 @@ from typing import Any
 _PACKAGES = ("tensorflow", "tf-models-research-object-detection", "pillow")
 
 READY = "ready"
-"""The weights that come with facemask, as CHECKPOINT= and WEIGHTS= name them."""
+"""The weights that come with facemask, as CHECKPOINT=, WEIGHTS= and FACES_MODEL= name them."""
 
 _DESCRIPTIONS = ("run.json", "model.json", "classifier.json", "faces.json")
 """The files of runs and exports that hold their provenance."""
@@ -62,8 +62,9 @@ def started_from(weights: Path) -> str | None:
     for folder, name in itertools.product((weights, *list(weights.parents)[:2]), _DESCRIPTIONS):
         try:
             made = json.loads((folder / name).read_text(encoding="utf-8"))["made"]
-            given = (made["settings"].get(option) for option in ("checkpoint", "weights"))
-            return READY if made.get("started_from", READY if READY in given else None) == READY else None
+            if "started_from" in made:
+                return READY if made["started_from"] == READY else None
+            return READY if READY in (made["settings"].get("checkpoint"), made["settings"].get("weights")) else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return None

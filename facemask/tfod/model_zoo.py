@@ -27,6 +27,7 @@ from facemask.core.config_files import find_config, search_path
 from facemask.core.downloads import PRETRAINED, RemoteFile
 from facemask.core.errors import UserError
 from facemask.core.files import expand_home, replacing_folder, sha256
+from facemask.core.provenance import READY
 from facemask.tfod import pretrained_backbone, ready_start
 
 MODELS = "models.yaml"
@@ -152,7 +153,7 @@ def resolve_checkpoint(
     """
     if checkpoint == "none":
         return None
-    if checkpoint == ready_start.CHECKPOINT:
+    if checkpoint == READY:
         return ready_start.find_ready_start(model.name, into, report=report)
     if checkpoint == "imagenet" or checkpoint.endswith(".h5") or pretrained_backbone.is_classifier(checkpoint):
         return pretrained_backbone.find_backbone_weights(checkpoint, model.name, model.template, into, report=report)

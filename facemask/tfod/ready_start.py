@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facemask.core.errors import UserError
+from facemask.core.provenance import READY
 from facemask.ready import shipped_detector
 from facemask.tfod import compact_checkpoint
-
-CHECKPOINT = "ready"
-"""What CHECKPOINT= takes."""
 
 STEPS, OPTIMIZER, LEARNING_RATE = 200, "adam", 0.0002
 """The defaults for training from the shipped detector, which takes minutes on a processor."""
@@ -63,7 +61,7 @@ def find_ready_start(
     """
     start = read_ready_start(folder)
     if start.model != model:
-        raise UserError(f"CHECKPOINT={CHECKPOINT}: is a {start.model}, not MODEL={model}. Leave MODEL out.")
+        raise UserError(f"CHECKPOINT={READY}: is a {start.model}, not MODEL={model}. Leave MODEL out.")
     prefix = compact_checkpoint.unpack_checkpoint(start.file, into)
-    report(f"CHECKPOINT={CHECKPOINT}: {start.file}, unpacked to {prefix.parent}")
+    report(f"CHECKPOINT={READY}: {start.file}, unpacked to {prefix.parent}")
     return prefix

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import supervision as sv
 
+from facemask.core import provenance
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
 from facemask.data import images, voc
@@ -141,7 +142,7 @@ def test_yunet_comes_with_facemask_and_is_checked(networks: Path, tmp_path: Path
 
 
 def test_the_shipped_face_detector_has_a_name_and_is_checked(tmp_path: Path) -> None:
-    ready = Path(face_finder.READY)
+    ready = Path(provenance.READY)
     [file] = face_finder.face_finder_files("yunet", ready)
     assert file == shipped_detector.FOLDER / shipped_detector.FACES and not face_finder.is_published(file)
     with pytest.raises(UserError, match=r"FACES_MODEL=ready: is a YuNet.*FACES=haar"):

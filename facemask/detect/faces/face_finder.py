@@ -11,6 +11,7 @@ from facemask.core import downloads
 from facemask.core.downloads import PRETRAINED, RemoteFile
 from facemask.core.errors import UserError
 from facemask.core.files import sha256
+from facemask.core.provenance import READY
 from facemask.detect.faces import haar, res10, yunet
 from facemask.detect.faces.several_sizes import SeveralSizes
 from facemask.detect.faces.yunet import YuNet
@@ -114,10 +115,6 @@ KINDS = {
 
 NAMES = (*KINDS, "ssd")
 """What FACES= takes; `ssd` is the exported detector of RUN= with its classes ignored (`faces_as_detections.py`)."""
-
-
-READY = "ready"
-"""What FACES_MODEL= takes in place of a file: the YuNet that comes with facemask, trained on faces with masks."""
 
 
 def face_finder_files(
