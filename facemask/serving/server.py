@@ -163,7 +163,7 @@ def announce(address: Address, runtime: str, has_token: bool = False, statistics
         )
     print(f"{address.url()} ({runtime}); Ctrl-C ends it", flush=True)
     if statistics is not None and statistics.is_file():
-        print(f"{address.url()}/statistics (what make watch counted: {statistics})", flush=True)
+        print(f"{address.url()}/statistics (statistics of make watch: {statistics})", flush=True)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
