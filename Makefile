@@ -88,6 +88,10 @@ help: ## List the targets.
 all-steps := $(patsubst facemask/cli/%_command.py,%,$(wildcard facemask/cli/*_command.py))
 venv-python := .venv/bin/python
 own-variables := PYTHON GPU TESTS UV UPGRADE
+unknown-names := $(filter-out $(own-variables),$(given-names))
+ifeq ($(filter $(all-steps),$(MAKECMDGOALS)),)
+$(if $(unknown-names),$(error $(unknown-names): no variable of `make $(MAKECMDGOALS)`. It takes $(own-variables)))
+endif
 test-paths = $(if $(call value-given,TESTS),"$$TESTS")
 
 # facemask/cli/make_variables.py takes the values of these names from the environment.

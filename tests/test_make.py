@@ -129,6 +129,13 @@ def test_tests_can_be_picked_by_a_path_with_spaces(project: Path) -> None:
     assert json.loads(done.stdout.splitlines()[-1])["run"] == ["-m", "pytest", "-m", "long", "tests/a b.py"]
 
 
+@pytest.mark.parametrize("arguments", [("test", "TEST=tests/a.py"), ("lint", "HELP=1"), ("docs", "RUN=a")])
+def test_a_target_without_options_refuses_variables(project: Path, arguments: tuple[str, str]) -> None:
+    done = make(project, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{arguments[1].partition('=')[0]}: no variable of `make {arguments[0]}`. It takes PYTHON" in done.stderr
+
+
 def test_clean_in_a_fresh_clone_installs_nothing(project: Path) -> None:
     shutil.rmtree(project / ".venv")
     done = make(project, "clean")
