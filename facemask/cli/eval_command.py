@@ -60,7 +60,7 @@ def main(
     if seen:
         console.print(seen_pictures.warning(chosen.name, seen), soft_wrap=True)
     opened = chosen.open()
-    console.print(f"measuring {chosen.name} with {opened.name} on the {where.name}", soft_wrap=True)
+    console.print(f"measuring {chosen.name} with {opened.name} on {where.name}", soft_wrap=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("detecting", total=where.images)
         measured = measure_detector(

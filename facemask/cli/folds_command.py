@@ -45,7 +45,7 @@ def main(
     made_folds = fold_records.make_folds(usable, annotations, label_map, folds, seed, write_records, made)
     table = Table(title="Held out in each fold", title_justify="left")
     for heading in ("fold", "images", *label_map.names):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for fold, faces in enumerate(made_folds.faces):
         held = sum(other == fold for other in made_folds.fold_of.values())
         table.add_row(str(fold), f"{held:,}", *(f"{faces[name]:,}" for name in label_map.names))

@@ -52,7 +52,9 @@ def run_with_variables(command: TyperCommand, step: str, given: dict[str, str], 
         command.make_context(step, list(arguments))
     except typer.BadParameter as error:
         name = next((name for name, option in variables_of(command).items() if option is error.param), "")
-        raise UserError(f"{name}={given.get(name, '')}: {error.message} See `make {step} HELP=1`.") from None
+        wrong = f"{name}={given.get(name, '')}: "
+        reason = error.message.removeprefix(wrong).rstrip(".")
+        raise UserError(f"{wrong}{reason}. See `make {step} HELP=1`.") from None
     command(args=arguments, prog_name=f"make {step}")
 
 

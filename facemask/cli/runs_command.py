@@ -17,6 +17,7 @@ def main(
     if not found:
         raise UserError(f"{models}: no training run in it. `make train` makes one.")
     table = Table("run", "steps", "best mAP@0.5", "size", "last saved", show_lines=len(found) > 1)
+    table.columns[0].overflow = "fold"
     for column in table.columns[1:4]:
         column.justify = "right"
     for one in found:

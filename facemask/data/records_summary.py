@@ -62,7 +62,8 @@ def print_checked(checked: CheckedDataset, page: Path) -> None:
         if len(findings) > _SHOWN:
             console.print(f"    [dim]... and {len(findings) - _SHOWN:,} more: see the page.[/]")
     _print_anchors(console, checked)
-    console.print(f"{checked.errors:,} errors. Report: {escape(printable(str(page)))}", soft_wrap=True)
+    plural = "" if checked.errors == 1 else "s"
+    console.print(f"{checked.errors:,} error{plural}. Report: {escape(printable(str(page)))}", soft_wrap=True)
 
 
 def _print_anchors(console: Console, checked: CheckedDataset) -> None:
@@ -100,6 +101,7 @@ def _table(report: RecordsReport) -> Table:
 
 def _counts(title: str, rows: Mapping[str, Sequence[int]]) -> Table:
     table = Table("", *SPLITS, "all", title=title, title_justify="left")
+    table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.justify = "right"
     for heading, values in rows.items():

@@ -132,7 +132,8 @@ def suspects_text(folder: Path, labels: HeldOutLabels, suspects: Sequence[Suspec
     kinds = Counter(suspect.kind for suspect in shown)
     counted = ", ".join(f"{kinds[kind]:,} {kind}" for kind in KINDS)
     pictures = len({suspect.name for suspect in shown})
-    lines.append(f"Of {labels.boxes:,} labels, the most suspicious {len(shown):,} in {pictures:,} pictures: {counted}")
+    places = f"the {len(shown):,} most suspicious places, in {pictures:,} pictures"
+    lines.append(f"{labels.boxes:,} labels; {places}: {counted}")
     lines += [f"Left out: {line}" for line in labels.left_out]
     if labels.verified:
         lines.append(f"Left out: {len(labels.verified):,} pictures that a person has verified")

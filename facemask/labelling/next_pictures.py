@@ -214,8 +214,9 @@ def collect_next_pictures(
     places = choose(candidates, options.count, there, options.apart if footage else 0.0)
     if not places:
         raise UserError(f"FROM={source}: all of its {seen:,} pictures look like pictures in {folder}.")
-    if len(places) < options.count:
-        notes.append(f"Only {len(places):,} are chosen: the others look like these or like pictures in {folder}.")
+    if len(places) < min(options.count, len(candidates)):
+        near = f"are less than {options.apart:g} s (APART=) from these, or " if footage and options.apart else ""
+        notes.append(f"Only {len(places):,} are chosen: the others {near}look like these or like pictures in {folder}.")
     chosen = [candidates[place] for place in places]
     plain = options.name or re.sub(r"[^\w.-]+", "_", name).strip("._-")[:80]
     target, prelabelled = write_next(folder, plain, chosen, options, footage, made)

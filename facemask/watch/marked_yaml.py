@@ -105,6 +105,8 @@ def _refuse_doubles(path: Path, node: Any, seen: set[int]) -> None:
 
 def _without_quotes(problem: str | None) -> str:
     """PyYAML's reason without what it quotes from the file. Punctuation marks and PyYAML's own tokens are shown."""
+    if problem and r"'\t'" in problem:
+        return "this line is indented with a tab: use spaces"
     shown = re.split(r" '(?![^\w\s]'|<[a-z ]+>')", problem or "it cannot be parsed")[0]
     if shown.startswith("expected <block end>"):
         return "this line is not indented as the ones before it"

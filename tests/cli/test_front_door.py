@@ -171,6 +171,8 @@ def test_a_wrong_value_names_its_variable() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: STEPS=many: ")
     assert "make train HELP=1" in done.stderr
+    sizes = from_make("infer", FACES_SIZE="10").stderr
+    assert sizes.startswith("error: FACES_SIZE=10: ") and sizes.count("FACES_SIZE=10") == 1 and ". See `make" in sizes
 
 
 def test_help_lists_the_variables_with_their_defaults() -> None:

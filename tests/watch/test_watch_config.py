@@ -95,6 +95,7 @@ def test_the_example_is_right_with_all_that_it_can_do(tmp_path: Path) -> None:
         ("rules:", "database: ''\nrules:", "watch.yaml:9: database: give the name of a file."),
         ("rules:", "rules: &x\n  - *x", "holds an alias (*name) to this line."),
         ("seconds: 3", "seconds: [", "watch.yaml:14: not YAML (expected ',' or ']', but got ':')."),
+        ("    seconds: 3", "\tseconds: 3", ":12: not YAML (this line is indented with a tab: use spaces)."),
         ("    seconds: 3", "   seconds: 3", ":12: not YAML (this line is not indented as the ones before"),
     ],
 )  # fmt: skip
