@@ -91,6 +91,8 @@ def main(
     others = [run_folder(crossval, other.strip()) for other in reuse.split(",") if other.strip()]
     for other in others:
         for step, theirs in cross_validation.options_of_reused(other, folds).items():
+            if step == "export" and given.get(step):
+                continue  # their trained models are exported again
             if given.get(step):
                 raise UserError(f"{step.upper()}_OPTIONS: REUSE={other.name} brings them. Leave one of the two out.")
             if step in cross_validation.Plan(system, {**given, step: theirs}).steps:

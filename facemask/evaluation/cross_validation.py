@@ -174,7 +174,7 @@ def cross_validate(
         read_answers: Classifies the held-out faces of a fold.
         made: The provenance, from `provenance.made_by`.
         fresh: Remove the folder's content and start over.
-        reuse: Folders of cross-validations whose exported models are used instead of training the same ones again.
+        reuse: Folders of cross-validations whose models are used instead of training the same ones again.
         fold: Run the steps of this fold only.
         print_line: Called with each line for the user.
 
@@ -556,16 +556,22 @@ def options_of_reused(folder: Path, folds: Folds) -> dict[str, dict[str, str]]:
 
 
 def _reuse_runs(folder: Path, other: Path, folds: Folds, plan: Plan, fold: int, done: list[str]) -> list[str]:
-    """Link the exported models of another cross-validation's fold. Returns the steps that are then finished."""
+    """Link the exported models of another cross-validation's fold. Returns the steps that are then finished.
+
+    Where the detector was exported with other options there, its checkpoints are linked, to be exported again.
+    """
     theirs = _finished_steps(other, fold)
-    runs: list[tuple[tuple[str, ...], str]] = [(_DETECTOR, f"fold{fold}"), (_FACES, _faces_run(fold))]
-    runs += [((step,), f"fold{fold}-{step}") for step in plan.classifier_steps]
+    same_export = options_of_reused(other, folds).get("export") == plan.options.get("export", {})
+    runs: list[tuple[tuple[str, ...], Path]] = [
+        (_DETECTOR, Path("exported", f"fold{fold}")) if same_export else (_DETECTOR[:1], Path("models", f"fold{fold}")),
+        (_FACES, Path("exported", _faces_run(fold))),
+    ]
+    runs += [((step,), Path("exported", f"fold{fold}-{step}")) for step in plan.classifier_steps]
     for steps, run in runs:
         if not set(steps) <= {*plan.steps} & {*theirs} or set(steps) & {*done}:
             continue
-        exported = folder / "exported" / run
-        shutil.rmtree(exported, ignore_errors=True)  # a copy that was cut off
-        shutil.copytree(other / "exported" / run, exported, copy_function=link_or_copy)
+        shutil.rmtree(folder / run, ignore_errors=True)  # a copy that was cut off
+        shutil.copytree(other / run, folder / run, copy_function=link_or_copy)
         done = [*done, *steps]
         _write_finished(folder / f"fold{fold}.json", folds.records[fold], done)
     return done

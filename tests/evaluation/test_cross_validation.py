@@ -246,10 +246,25 @@ def test_models_of_another_crossval_are_reused(data, annotations, tmp_path, monk
         assert plans[-1].options.keys() == steps
     crossval_command.main(system="two_stage", threshold="0.5", **common)
     assert thresholds == [None, None, (0.5,) * 3]  # None means the best
+    crossval_command.main(system="ssd", reuse="ssd", name="small", export_options="SIZE=320", **common)
+    assert plans[-1].options == {"train": {"steps": "5"}, "export": {"size": "320"}}
     with pytest.raises(UserError, match="TRAIN_OPTIONS"):
         crossval_command.main(system="fused", reuse="ssd", train_options="STEPS=6", **common)
     with pytest.raises(UserError, match="none"):
         crossval_command.main(system="fused", reuse="none", **common)
+
+
+def test_trained_models_are_exported_again_with_other_options(data, annotations, tmp_path):
+    run(tmp_path, annotations, Steps(data, annotations))
+    other = tmp_path / "crossval" / "ssd"
+    for fold in range(5):
+        (other / "models" / f"fold{fold}").mkdir(parents=True)
+        (other / "models" / f"fold{fold}" / "ckpt-5.index").write_text(str(fold))
+    smaller = Plan("ssd", {"train": {"steps": "5"}, "export": {"size": "320"}})
+    steps, folder = Steps(data, annotations), tmp_path / "crossval" / "smaller"
+    cross_validate(folder, read_folds(annotations), smaller, steps, None, MADE, reuse=[other])
+    assert steps.asked == [(step, f"fold{fold}") for fold in range(5) for step in ("export", "eval")]
+    assert (folder / "models" / "fold4" / "ckpt-5.index").read_text() == "4"
 
 
 def test_fresh_removes_nothing_else(annotations, data, tmp_path):
