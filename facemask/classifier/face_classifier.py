@@ -226,7 +226,7 @@ def read_classifiers(exported: Path, names: str) -> list[ExportedClassifier]:
     parts = [name.strip() for name in names.split(",")]
     if not all(parts) or len({*parts}) < len(parts):
         raise UserError(f"CLASSIFIER={names}: write different names, separated by commas, such as first,second.")
-    found = [exported_classifier.read_exported_classifier(run_folder(exported, name)) for name in parts]
+    found = [exported_classifier.read_exported_classifier(run_folder(exported, name, "CLASSIFIER")) for name in parts]
     first = found[0]
     for one in found[1:]:
         if (one.label_map, one.margin) != (first.label_map, first.margin):

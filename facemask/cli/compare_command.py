@@ -24,11 +24,13 @@ def main(
 
     from facemask.core.files import replacing_file, write_json
     from facemask.core.provenance import made_by
+    from facemask.core.run_names import run_folder
     from facemask.evaluation import classifier_comparison, comparison, evaluate
     from facemask.evaluation.report import metric_tables, report_pages
 
     console = Console(highlight=False)
-    folders = [reports / name for name in comparison.parse_run_names(runs)]
+    folders = [run_folder(reports, name, "RUNS") for name in comparison.parse_run_names(runs)]
+    run_folder(reports, out, "OUT")
     if all(map(evaluate.is_classifier_report, folders)):
         classifiers = classifier_comparison.compare_classifiers(folders, draws, seed)
         path = reports / f"{out}-classifiers.json"

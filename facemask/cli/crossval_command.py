@@ -86,9 +86,9 @@ def main(
     given = {step: _parse_options(step, text) for step, text in texts.items() if text}
     cross_validation.parse_plan(system, given, classifiers)
     name = name or f"crossval-{system}"
-    folder, report = run_folder(crossval, name), run_folder(reports, name)
+    folder, report = (run_folder(parent, name, "NAME") for parent in (crossval, reports))
     folds = fold_records.read_folds(annotations)
-    others = [run_folder(crossval, other.strip()) for other in reuse.split(",") if other.strip()]
+    others = [run_folder(crossval, other.strip(), "REUSE") for other in reuse.split(",") if other.strip()]
     for other in others:
         for step, theirs in cross_validation.options_of_reused(other, folds).items():
             if step == "export" and given.get(step):

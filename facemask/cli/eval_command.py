@@ -41,6 +41,7 @@ def main(
 
     from facemask.core import hardware
     from facemask.core.provenance import made_by
+    from facemask.core.run_names import run_folder
     from facemask.detect import detector_choice
     from facemask.detect.score_thresholds import METRICS, parse_thresholds
     from facemask.evaluation import evaluate, evaluated_pictures, seen_pictures
@@ -49,6 +50,7 @@ def main(
 
     console = Console(highlight=False)
     chosen = detector_choice.choose_detector(which.choice())
+    folder = run_folder(reports, report or chosen.name, "REPORT")
     label_map = chosen.label_map
     where = (
         evaluated_pictures.PictureSource(images)
@@ -71,7 +73,6 @@ def main(
             report_progress=lambda done: progress.update(task, completed=done),
         )
     result = evaluate.compute_metrics(measured.truths, measured.detections, label_map, min_scores, max_detections)
-    folder = reports / (report or chosen.name)
     metrics = evaluate.write_evaluation(
         folder,
         measured,

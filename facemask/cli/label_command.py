@@ -42,4 +42,4 @@ def _suspect_pictures(images: Path, reports: Path, run: str) -> tuple[list[Path]
     from facemask.core.run_names import run_folder
     from facemask.labelling.suspect_pictures import find_suspect_pictures
 
-    return find_suspect_pictures(images, run_folder(reports, run))
+    return find_suspect_pictures(images, run_folder(reports, run, "SUSPECTS"))

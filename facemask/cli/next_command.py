@@ -52,7 +52,7 @@ def main(
     if not from_:
         raise UserError("Say where to choose from: make next FROM=<folder or video>.")
     if name:
-        run_folder(images, name)
+        run_folder(images, name, "NAME")
     if name in SPLITS:
         raise UserError(f"NAME={name}: a folder of this name in {images} is that split. Choose another name.")
     chosen = detector_choice.choose_detector(which.choice())

@@ -56,11 +56,13 @@ def main(
     folder = out or shipped_detector.FOLDER
     detector = exported_model.read_exported_model(run_folder(exported, run)) if run else None
     classifiers = face_classifier.read_classifiers(exported, classifier) if classifier else []
-    network = run_folder(exported, faces) / TRAINED if faces else None
+    network = run_folder(exported, faces, "FACES") / TRAINED if faces else None
     if network is not None and not network.is_file():
         raise UserError(f"{network}: no such file. `make faces RUN={faces}` writes it.")
     forms = dict(zip(shipped_detector.FORMS, (report, fast_report, ssd_report), strict=True))
-    evaluations = {form: evaluate.read_evaluation(run_folder(reports, name)) for form, name in forms.items() if name}
+    evaluations = {
+        form: evaluate.read_evaluation(run_folder(reports, name, "REPORT")) for form, name in forms.items() if name
+    }
     print("reading the training pictures", flush=True)
     hashes, compared = [], []
     for number, (image, _) in enumerate(ground_truth.read_records(annotations, "train")):

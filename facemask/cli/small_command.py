@@ -67,7 +67,7 @@ def main(
         )
     chosen = choose_detector(choice)
     refuse_several(chosen, "`make small`")
-    target = run_folder(exported, name)
+    target = run_folder(exported, name, "NAME")
     small_export.refuse_early(target)
     pictures = small_export.find_pictures(images, annotations, options.IMAGES, chosen.label_map)
     detector = chosen.load()

@@ -5,12 +5,13 @@ from pathlib import Path
 from facemask.core.errors import UserError
 
 
-def run_folder(parent: Path, name: str) -> Path:
-    """The folder of the run that `RUN=` names.
+def run_folder(parent: Path, name: str, variable: str = "RUN") -> Path:
+    """The folder of the run, or of the report, that a variable names.
 
     Args:
         parent: The folder of all runs, such as `workspace/models`.
-        name: The run's name.
+        name: Its name.
+        variable: The variable that holds the name, for the message.
 
     Raises:
         UserError: The name would lead to a place outside `parent`.
@@ -20,7 +21,7 @@ def run_folder(parent: Path, name: str) -> Path:
         PosixPath('workspace/exported/default')
     """
     if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
-        raise UserError(f"RUN={name}: a run's name is the name of one folder, such as default or masks-2.")
+        raise UserError(f"{variable}={name}: must be a name without folders, such as default or masks-2.")
     return parent / name
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from facemask.classifier import classifier_training, exported_classifier
-from facemask.cli import report_command
+from facemask.cli import compare_command, crossval_command, eval_command, report_command, small_command
 from facemask.core import exported_model
 from facemask.core.errors import UserError
 from facemask.core.run_names import run_folder
@@ -22,6 +22,22 @@ def test_every_step_refuses_a_run_name_that_leads_out_of_the_folder(tmp_path: Pa
         )  # infer, eval, prelabel, serve
     with pytest.raises(UserError, match="RUN="):
         report_command.main(run=name, reports=tmp_path)
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused_by_its_variable(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^REPORT=\.\./x: "):
+        eval_command.main(run="ready-ssd", report="../x", reports=tmp_path, images=tmp_path, exported=tmp_path)
+    with pytest.raises(UserError, match=r"^OUT=default/report: "):
+        compare_command.main(runs="a,b", out="default/report", reports=tmp_path)
+    with pytest.raises(UserError, match=r"^RUNS=\.\./b: "):
+        compare_command.main(runs="a,../b", reports=tmp_path)
+    with pytest.raises(UserError, match=r"^NAME=\.\./x: "):
+        small_command.main(name="../x", exported=tmp_path)
+    with pytest.raises(UserError, match=r"^NAME=\.\./x: "):
+        crossval_command.main(name="../x", reports=tmp_path)
+    with pytest.raises(UserError, match=r"^CLASSIFIER=a/b: "):
+        eval_command.main(detector="two_stage", classifier="a/b", reports=tmp_path, exported=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,7 @@ def test_what_cannot_be_chosen_is_one_line_each(steps, tmp_path):
     assert "other" in said(detector="rescored", classifier="other")
     assert "CLASSIFIER=" in said(detector="rescored", classifier="")
     for name in ("..", "../../classifier"):
-        assert f"RUN={name}" in said(detector="rescored", classifier=name)
+        assert f"CLASSIFIER={name}" in said(detector="rescored", classifier=name)
     assert "other" in said(detector="rescored", run="other")
     assert "gone.onnx" in said(detector="two_stage", faces_model=tmp_path / "gone.onnx")
     assert "FACES=ssd" in said(detector="fused", faces="ssd")
