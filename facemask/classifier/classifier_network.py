@@ -284,5 +284,8 @@ def find_weights(weights: str, backbone: str, size: int, into: Path = PRETRAINED
     row = BACKBONES[backbone]
     address = _KERAS + row.weights(size)
     path = into / address.rpartition("/")[2]
-    otherwise = f"Put the file at {path} by hand, or use WEIGHTS=<path>, or train from scratch with WEIGHTS=none."
+    otherwise = (
+        f"Put the file at {path} by hand, or use WEIGHTS=<path>; or take WEIGHTS=ready (leave BACKBONE out) or "
+        "WEIGHTS=none, which need no network."
+    )
     return downloads.fetch_file(downloads.RemoteFile(address, path, otherwise), f"md5:{row.md5}" if row.md5 else None)

@@ -176,7 +176,7 @@ def check_zoo(problem: str | None) -> Finding:
     """Report whether the zoo's weights can be downloaded."""
     if problem is None:
         return Finding("Zoo", "answers")
-    return Finding("Zoo", f"cannot be reached ({problem}): CHECKPOINT=<archive>, imagenet or none", State.NOTE)
+    return Finding("Zoo", f"cannot be reached ({problem}): CHECKPOINT=ready, none or <archive>", State.NOTE)
 
 
 def check_package_groups(root: Path) -> list[Finding]:

@@ -31,7 +31,7 @@ from facemask.core.provenance import READY
 from facemask.tfod import pretrained_backbone, ready_start
 
 MODELS = "models.yaml"
-FROM_SCRATCH = "or train from scratch with CHECKPOINT=none"
+WITHOUT_NETWORK = "or take CHECKPOINT=ready (leave MODEL out) or CHECKPOINT=none, which need no network"
 
 _COLUMNS = {"name", "archive", "size", "template", "index_sha256"}
 _MAY_HAVE = {"head_depth", "head_layers"}
@@ -168,7 +168,7 @@ def resolve_checkpoint(
         if given.is_file():
             return _unpacked_once(given, into)
     except _RefusedError as why:
-        raise UserError(f"{given}: {why}. Give another CHECKPOINT=<folder or archive>, {FROM_SCRATCH}.") from None
+        raise UserError(f"{given}: {why}. Give another CHECKPOINT=<folder or archive>, {WITHOUT_NETWORK}.") from None
     except OSError as error:
         raise downloads.user_error_from_os(error, given) from None
     what = "no checkpoint (*.index and *.data-*) in this folder" if given.is_dir() else "no such file or folder"
@@ -216,7 +216,7 @@ def fetch_archive(
         PosixPath('workspace/pretrained/ssd_resnet50_v1_fpn_640x640_coco17_tpu-8/checkpoint/ckpt-0')
     """
     archive = into / _archive_name(address, loopback)
-    otherwise = f"Put the archive at {archive} by hand, {FROM_SCRATCH}."
+    otherwise = f"Put the archive at {archive} by hand, {WITHOUT_NETWORK}."
     file = RemoteFile(address, archive, otherwise, loopback, timeout, retries, report)
     with downloads.download_lock(file):
         return _fetch_and_unpack(file, index_sha256)
@@ -246,7 +246,7 @@ def _fetch_and_unpack(file: RemoteFile, index_sha256: str | None) -> Path:
         if by_hand:
             raise UserError(f"{archive}: {why}. Put the file from {file.address} there, or remove it.") from None
         archive.unlink()
-        raise UserError(f"{file.address}: {why}. The download was removed; run again, {FROM_SCRATCH}.") from None
+        raise UserError(f"{file.address}: {why}. The download was removed; run again, {WITHOUT_NETWORK}.") from None
     if expected is None:
         downloads.record_digest(file, "index_sha256", sha256(prefix.with_name("ckpt-0.index")))
     return prefix

@@ -36,7 +36,7 @@ _WHY_NOT = {
 _VARIABLES = "saved_model/variables/variables.data-00000-of-00001"
 """The weights in the folder of an exported classifier."""
 
-_NEXT = "Use MODEL=ssd_mobilenet_v2_fpnlite_640x640, CHECKPOINT=zoo or CHECKPOINT=none."
+_NEXT = "Use MODEL=ssd_mobilenet_v2_fpnlite_640x640, CHECKPOINT=ready (leave MODEL out), zoo or none."
 
 
 def find_backbone_weights(

@@ -388,7 +388,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 def test_without_a_network_one_line_names_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier_network, "_KERAS", "https://127.0.0.1:9/")  # nobody answers there
     for backbone in classifier_network.BACKBONES:
-        with pytest.raises(UserError, match=r"WEIGHTS=<path>.*WEIGHTS=none") as caught:
+        with pytest.raises(UserError, match=r"WEIGHTS=<path>.*WEIGHTS=ready.*WEIGHTS=none") as caught:
             classifier_network.find_weights("imagenet", backbone, 96, tmp_path)
         assert "\n" not in str(caught.value)
 

@@ -86,7 +86,7 @@ def test_a_zoo_out_of_reach_is_no_reason_to_stop() -> None:
     silent = diagnosis.check_zoo("no network")
     assert silent.state is State.NOTE
     assert "no network" in silent.found
-    assert "CHECKPOINT=" in silent.found
+    assert "CHECKPOINT=ready" in silent.found
 
 
 def test_groups_are_told_by_the_copies_of_their_locks(tmp_path: Path) -> None:

@@ -362,7 +362,7 @@ def model(tiny):
 
 def test_none_and_zoo(tiny, model, tmp_path):
     assert model_zoo.resolve_checkpoint("none", model, tmp_path) is None
-    with pytest.raises(UserError, match="CHECKPOINT=none"):
+    with pytest.raises(UserError, match=r"CHECKPOINT=ready.*CHECKPOINT=none"):
         model_zoo.resolve_checkpoint("zoo", model, tmp_path)
     shutil.copy(tiny.archive, tmp_path / NAME)
     assert model_zoo.resolve_checkpoint("zoo", model, tmp_path) == tmp_path / "tiny_model" / "checkpoint" / "ckpt-0"

@@ -215,7 +215,7 @@ def test_imagenet_is_fetched_once_and_held_to_its_first_digest(file, tmp_path):
 def test_without_a_network_one_line_says_what_to_do(tmp_path):
     message = refused("imagenet", MODEL.name, MODEL.template, tmp_path, server="http://127.0.0.1:9/")
     assert "by hand" in message
-    assert "CHECKPOINT=" in message
+    assert "CHECKPOINT=ready" in message
 
 
 def test_frozen_layers_end_at_stride_8(model):
