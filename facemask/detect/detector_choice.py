@@ -186,9 +186,11 @@ def refuse_several(chosen: ChosenDetector, step: str) -> None:
     """Raise a UserError if a detector searches at several sizes or averages classifiers, for a step that cannot."""
     faces, classifier = chosen.model.get("faces"), chosen.model.get("classifier")
     if (faces and len(faces["sizes"]) > 1) or (classifier and len(classifier["runs"]) > 1):
+        # The parts of a shipped detector are fixed, so only another one helps.
+        whole = chosen.name in shipped_detector.FORMS
         raise UserError(
             f"{chosen.name}: searches pictures at several sizes or averages classifiers; {step} takes one size and one "
-            "classifier. Take RUN=ready-fast, or name one FACES_SIZE and one CLASSIFIER."
+            f"classifier. {'Take RUN=ready-fast.' if whole else 'Name one FACES_SIZE and one CLASSIFIER.'}"
         )
 
 

@@ -162,7 +162,7 @@ def test_several_classifiers_are_averaged(steps, monkeypatch, tmp_path):
     [found] = detector.detect_all([picture])
     by_class = {number: found.confidence[found.class_id == number].max() for number in (1, 2, 3)}
     assert by_class == pytest.approx({1: 0.9 * 0.575, 2: 0.9 * 0.575, 3: 0.9 * 0.275})
-    with pytest.raises(UserError, match="make small"):
+    with pytest.raises(UserError, match=r"make small.*Name one FACES_SIZE and one CLASSIFIER"):
         detector_choice.refuse_several(chosen, "`make small`")
     detector_choice.refuse_several(detector_choice.choose_detector(DetectorChoice(steps["exported"], **given)), "it")
 

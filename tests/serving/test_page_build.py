@@ -274,6 +274,7 @@ def test_two_stages_with_a_classifier_of_ones_own(runtime: Path, tmp_path: Path)
 def test_what_the_page_does_not_run_is_said(tmp_path: Path):
     for options, match in {
         ("ready-ssd", ""): "RUN=ready-ssd: .* RUN=ready-fast",
+        ("ready", ""): r"^ready: .* classifier\. Take RUN=ready-fast\.$",
         ("ready", "rescored"): "DETECTOR=rescored",
         ("nothing", ""): "nothing: no exported model",
     }.items():
