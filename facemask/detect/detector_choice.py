@@ -257,6 +257,8 @@ def _shipped_form(choice: DetectorChoice) -> str | None:
 
 def _shipped(choice: DetectorChoice, name: str, report: Callable[[str], None]) -> ChosenDetector:
     _refuse_other_parts(choice, name, "openvino")
+    if choice.precision == "int8":
+        raise UserError(f"PRECISION=int8: RUN={name} has no int8 form. Leave PRECISION out, or take fp32 or bf16.")
     shipped = shipped_detector.open_shipped(choice.shipped)
     chosen = _join_parts(_parts_of(choice, shipped, shipped.forms[name]), report)
     return replace(

@@ -93,7 +93,11 @@ def resolve_runtime(model: ExportedModel, runtime: str = "auto", precision: str 
     """
     if runtime not in (*RUNTIMES, "auto"):
         raise UserError(f"RUNTIME={runtime}: must be one of auto, {', '.join(RUNTIMES)}.")
-    name = next(ready_runtimes(model, precision), "tensorflow") if runtime == "auto" else runtime
+    name = runtime
+    if runtime == "auto":
+        # Where no runtime is ready, one that knows the precision: its loader says what is missing.
+        known_to = (one for one in reversed(RUNTIMES) if precision in RUNTIMES[one].files)
+        name = next(ready_runtimes(model, precision), next(known_to, "tensorflow"))
     if precision == "auto":
         bf16 = RUNTIMES[name].auto_bf16 and hardware.cpu_has_bf16() and not precisions.is_refused(model.folder, "bf16")
         precision = "bf16" if bf16 else "fp32"

@@ -131,11 +131,19 @@ def test_an_export_of_the_users_own_comes_first(shipped: Path, tmp_path: Path) -
     assert (detector.name, said) == ("default", [])
 
 
+def test_a_form_that_was_not_exported_names_the_command_that_writes_it(tmp_path: Path) -> None:
+    write_detector(tmp_path / "mine", "mine")
+    with pytest.raises(UserError, match="`make export RUN=mine FORMATS=int8` writes it"):
+        choose_detector(DetectorChoice(tmp_path, "mine", precision="int8")).open()
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_the_forms_have_names_and_their_parts_are_fixed(shipped: Path, tmp_path: Path, name: str) -> None:
     choice = DetectorChoice(tmp_path, name, shipped=shipped)
     detector, said = chosen(choice)
     assert (detector.name, said) == (name, [])
+    with pytest.raises(UserError, match=f"PRECISION=int8: RUN={name} "):
+        choose_detector(dataclasses.replace(choice, precision="int8"))
     for option, value in (("detector", "ssd"), ("faces", "haar"), ("classifier", "mine"), ("runtime", "tensorflow")):
         with pytest.raises(UserError, match=f"{option.upper()}={value}"):
             choose_detector(dataclasses.replace(choice, **{option: value}))
