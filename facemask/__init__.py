@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from facemask.detect.opened_detector import OpenedDetector
 
 __all__ = ["load"]
+__version__ = "0.2.0"
 
 
 def load(model: str | Path | None = None, runtime: str = "auto", precision: str = "auto") -> "OpenedDetector":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
+import facemask
 from facemask.core.errors import UserError
 from facemask.detect.detector import Detector
 from facemask.serving.label_studio_pictures import LabelStudioPictures
@@ -135,7 +136,7 @@ def application(service: "DetectionService", address: Address, settings: ServerS
     from facemask.serving.token_login import TokenLogin
 
     # FastAPI's own documentation pages load scripts from another server.
-    app = FastAPI(title="Face masks", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Face masks", version=facemask.__version__, docs_url=None, redoc_url=None)
     http_api.add_routes(app, service)
     label_studio_backend.add_routes(app, service, settings.label_studio)
     if settings.statistics is not None:

@@ -23,6 +23,8 @@ from PIL import Image
 from server_processes import Running, start, stop
 from squares import encoded, picture
 
+import facemask
+
 pytest.importorskip("fastapi", reason="needs the dependency group serve")
 
 GOOD = encoded(picture())
@@ -94,7 +96,9 @@ def test_a_face_that_two_classes_claim_is_reported_once(running: Running):
 def test_what_it_offers(running: Running):
     value = json.loads(send(running, "/health", method="GET")[1])
     assert (value["status"], value["runtimes"]) == ("ok", ["auto", "squares", "missing"])
-    assert set(json.loads(send(running, "/openapi.json", method="GET")[1])["paths"]) >= {
+    described = json.loads(send(running, "/openapi.json", method="GET")[1])
+    assert described["info"]["version"] == facemask.__version__
+    assert set(described["paths"]) >= {
         "/detect",
         "/draw",
         "/health",
