@@ -17,6 +17,9 @@ from facemask.serving.detection_service import AUTO, DetectionRequest, Detection
 
 _RETRY_AFTER = "2"
 
+_PARAMETERS = ("threshold", "runtime", "name")
+"""The parameters of /detect and /draw."""
+
 _BODY = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
 Threshold = Annotated[
@@ -80,6 +83,10 @@ def add_routes(app: FastAPI, service: DetectionService) -> None:
 
 
 async def _respond(service: DetectionService, request: Request, detection: DetectionRequest) -> DetectionResponse:
+    for name in request.query_params:
+        if name not in _PARAMETERS:
+            takes = ", ".join(_PARAMETERS)
+            raise RefusedError(400, f"{name[:80]}: no such parameter. {request.url.path} takes {takes}.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         raise RefusedError(415, "Send the picture itself as the body, not a form: curl --data-binary @photo.jpg ...")

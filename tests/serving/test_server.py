@@ -107,6 +107,12 @@ def test_what_it_offers(running: Running):
     }
 
 
+@pytest.mark.parametrize("path", ["/detect", "/draw"])
+def test_a_parameter_that_does_not_exist_is_refused(running: Running, path: str):
+    status, body, _ = send(running, path, GOOD, treshold=0.1)
+    assert (status, error_of(body)) == (400, f"treshold: no such parameter. {path} takes threshold, runtime, name.")
+
+
 def test_the_example_of_the_documentation(running: Running, tmp_path: Path):
     if shutil.which("curl") is None:
         pytest.skip("no curl here")
