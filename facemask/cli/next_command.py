@@ -55,7 +55,7 @@ def main(
         run_folder(images, name, "NAME")
     if name in SPLITS:
         raise UserError(f"NAME={name}: a folder of this name in {images} is that split. Choose another name.")
-    chosen = detector_choice.choose_detector(which.choice())
+    chosen = detector_choice.choose_detector(which.choice(), is_shared=other in detector_choice.NAMES)
     least = chosen.parse_thresholds(threshold, reports)
     rival = detector_choice.choose_other_detector(which.choice(), other) if other else None
     how = next_pictures.NextOptions(count, name, least, negatives, every, apart, processes)

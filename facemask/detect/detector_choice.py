@@ -127,15 +127,18 @@ class ChosenDetector:
         return parse_thresholds(text, self.label_map, metrics=reports / self.name / METRICS, own=self.thresholds)
 
 
-def choose_detector(choice: DetectorChoice, report: Callable[[str], None] = print) -> ChosenDetector:
+def choose_detector(
+    choice: DetectorChoice, report: Callable[[str], None] = print, *, is_shared: bool = False
+) -> ChosenDetector:
     """Find the parts of the detector, and download the face detector's files if they are not there. Loads nothing yet.
 
     Args:
         choice: The options.
         report: Called with each line for the user.
+        is_shared: The options are also those of a second detector, which may be the only one that has a part.
 
     Raises:
-        UserError: A name is unknown, a part is missing, or the parts do not fit each other.
+        UserError: A name is unknown, a part is missing or has no effect, or the parts do not fit each other.
     """
     if choice.detector not in ("", *NAMES):
         raise UserError(f"DETECTOR={choice.detector}: must be one of {', '.join(NAMES)}.")
@@ -148,6 +151,8 @@ def choose_detector(choice: DetectorChoice, report: Callable[[str], None] = prin
                 f"{choice.exported}: no exported model, so this is RUN={name}, the detector that comes with facemask"
             )
         return _shipped(choice, name, report)
+    if not is_shared:
+        _refuse_unused_parts(choice)
     chosen = _join_parts(choice, report)
     if "classifier" in chosen.model and not chosen.thresholds:
         report(
@@ -208,7 +213,8 @@ def choose_other_detector(choice: DetectorChoice, other: str) -> ChosenDetector:
         second = replace(choice, detector=other)
     else:
         second = replace(choice, detector="", run=other, run_was_named=True)
-    first, found = choose_detector(choice, lambda line: None), choose_detector(second)  # the first's lines were said
+    first = choose_detector(choice, lambda line: None, is_shared=True)  # its lines were said
+    found = choose_detector(second, is_shared=True)
     if found.name == first.name:
         raise UserError(f"OTHER={other}: is the detector itself. Name another.")
     if found.label_map != first.label_map:
@@ -278,6 +284,23 @@ def _refuse_other_parts(choice: DetectorChoice, name: str, runtime: str) -> None
             raise UserError(f"{option}={value}: RUN={name} is a whole detector, which has its own. Leave {option} out.")
     if choice.runtime not in ("auto", runtime):
         raise UserError(f"RUNTIME={choice.runtime}: RUN={name} is for {runtime} alone. Leave RUNTIME out.")
+
+
+def unused_parts(detector: str) -> tuple[str, ...]:
+    """The options that name a part which this kind of detector, one of `NAMES` or empty, does not have."""
+    faces = ("FACES", "FACES_MODEL", "FACES_SIZE")
+    return {"": (*faces, "CLASSIFIER"), "ssd": (*faces, "CLASSIFIER"), "rescored": faces}.get(detector, ())
+
+
+def _refuse_unused_parts(choice: DetectorChoice) -> None:
+    """Raise a UserError if the options name a part that the detector does not have."""
+    default, given = _parts_given(DetectorChoice(choice.exported)), _parts_given(choice)
+    for option in unused_parts(choice.detector):
+        if given[option] != default[option]:
+            raise UserError(
+                f"{option}={given[option]}: DETECTOR={choice.detector or 'ssd'} has no such part. Leave {option} out, "
+                "or name a DETECTOR that has it."
+            )
 
 
 def _parts_given(choice: DetectorChoice) -> dict[str, str]:

@@ -28,6 +28,7 @@ from facemask.core.files import holding_lock, link_or_copy, write_bytes, write_j
 from facemask.core.label_map import LabelMap
 from facemask.data import ground_truth
 from facemask.data.fold_records import Folds
+from facemask.detect import detector_choice
 from facemask.detect.faces import yunet
 from facemask.detect.score_thresholds import METRICS
 from facemask.evaluation import bootstrap, evaluate, evaluated_pictures
@@ -148,6 +149,8 @@ def parse_plan(system: str, options: Mapping[str, Mapping[str, str]], classifier
         for name in given:
             if name in RESERVED_OPTIONS:
                 raise UserError(f"{name.upper()}: crossval sets it for each fold itself. Remove it.")
+            if step == "eval" and name.upper() in detector_choice.unused_parts(system):
+                raise UserError(f"{name.upper()}: SYSTEM={system} has no such part. Leave it out.")
     return plan
 
 
@@ -224,13 +227,14 @@ def options_of_step(folder: Path, folds: Folds, plan: Plan, fold: int, step: str
         seed = int(given.get("seed", "0")) + plan.classifier_steps.index(step)
         run = {"run": f"fold{fold}-{step}", "seed": str(seed)}
         return {**given, **run, **faces_model, **annotations, **models, **exported, **reports}
+    classifiers = ",".join(f"fold{fold}-{one}" for one in plan.classifier_steps)
     own = {
         "faces": {"run": faces_run, **annotations, **models, **exported},
         "train": {"run": detector_run, **annotations, **models},
         "export": {"run": detector_run, **annotations, **models, **exported},
         "eval": {
             "run": detector_run,
-            "classifier": ",".join(f"fold{fold}-{one}" for one in plan.classifier_steps),
+            **({"classifier": classifiers} if "classifier" in plan.steps else {}),
             "detector": plan.system,
             "report": f"fold{fold}",
             "split": "test",

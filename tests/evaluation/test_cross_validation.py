@@ -329,6 +329,7 @@ def test_a_picture_that_was_not_measured_is_missed(data, annotations, tmp_path):
         ("both", {}, "SYSTEM=both"),
         ("ssd", {"classifier": {"epochs": "1"}}, "classifier"),
         ("ssd", {"train": {"run": "mine"}}, "RUN"),
+        ("ssd", {"eval": {"faces_size": "640"}}, "FACES_SIZE: SYSTEM=ssd has no such part"),
     ],
 )
 def test_plans_that_cannot_be(system, options, named):
@@ -340,6 +341,8 @@ def test_a_fold_starts_from_weights_of_its_own(annotations, tmp_path):
     plan = Plan("ssd", {"train": {"checkpoint": "exported/fold{fold}-classifier", "steps": "5"}})
     options = cross_validation.options_of_step(tmp_path, read_folds(annotations), plan, 3, "train")
     assert (options["checkpoint"], options["steps"], options["run"]) == ("exported/fold3-classifier", "5", "fold3")
+    # An SSD's evaluation refuses a classifier.
+    assert "classifier" not in cross_validation.options_of_step(tmp_path, read_folds(annotations), plan, 3, "eval")
 
 
 def test_systems_have_the_steps_that_they_need():

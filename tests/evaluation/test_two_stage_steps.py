@@ -1,5 +1,6 @@
 """One stage, two stages and boxes scored again, from the options to one table, with parts that need no network."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -231,13 +232,29 @@ def test_what_cannot_be_chosen_is_one_line_each(steps, tmp_path):
     assert chosen.label_map.names == ("with_mask", "without_mask")
 
 
+@pytest.mark.parametrize("detector", ["", "ssd", "rescored"])
+def test_parts_that_the_detector_does_not_have_are_refused(steps, tmp_path, detector):
+    parts = {"FACES=haar": {"faces": "haar"}, "FACES_SIZE=9,5": {"faces_sizes": (9, 5)}}
+    parts |= {"FACES_MODEL=ready": {"faces_model": Path("ready")}}
+    parts |= {} if detector == "rescored" else {"CLASSIFIER=mine": {"classifier": "mine"}}
+    for part, given in parts.items():
+        choice = DetectorChoice(steps["exported"], detector=detector, **given)
+        refused = f"^{part}: DETECTOR={detector or 'ssd'} has no such part"
+        with pytest.raises(UserError, match=refused):
+            detector_choice.choose_detector(choice)
+    both = DetectorChoice(steps["exported"], detector=detector, faces="haar", faces_model=steps["faces_model"])
+    assert detector_choice.choose_other_detector(both, "two_stage").name == "two_stage-haar-classifier"
+    two_stage = dataclasses.replace(both, detector="two_stage")
+    assert detector_choice.choose_other_detector(two_stage, detector or "default").model["run"] == "default"
+
+
 def test_runtime_of_the_detector_that_no_classifier_knows(steps, monkeypatch):
     opened = []
     monkeypatch.setattr(
         "facemask.classifier.face_classifier.open_classifier", lambda folder, *how: opened.append(how) or Colours()
     )
     for detector, runtime in (("rescored", "onnx"), ("rescored", "openvino")):
-        choice = DetectorChoice(steps["exported"], detector=detector, faces="haar", runtime=runtime, precision="fp32")
+        choice = DetectorChoice(steps["exported"], detector=detector, runtime=runtime, precision="fp32")
         detector_choice.choose_detector(choice).open()
     assert opened == [("tensorflow", "fp32"), ("openvino", "fp32")]  # the SavedModel is what there is
     with pytest.raises(UserError):

@@ -256,7 +256,7 @@ def test_a_damaged_picture_is_left_out_and_named(tmp_path: Path) -> None:
 
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = ChosenDetector("corner", LABEL_MAP, {}, (), Corner)  # type: ignore[arg-type]
-    monkeypatch.setattr(detector_choice, "choose_detector", lambda choice, report=print: chosen)
+    monkeypatch.setattr(detector_choice, "choose_detector", lambda *args, **options: chosen)
     images = tmp_path / "images"
     inside = save(images / "a.png", 0, 0.6).parent
     damaged = save(tmp_path / "damaged" / "b.png", 1, 0.6)
