@@ -58,8 +58,9 @@ def main(
     every = detection_pace.parse_detect_every(detect_every)
     sliced = detection_pace.parse_slices(slices)
     kinds = writing.parse_kinds(out, moving=isinstance(found, Footage))
+    sources.refuse_unused_options(found, kinds, blur=blur, show=show, seconds=seconds, detect_every=every)
     if show:
-        window.check_window(found)
+        window.check_window()
     chosen = detector_choice.choose_detector(which.choice(moving=isinstance(found, Footage)))
     least = chosen.parse_thresholds(threshold, reports)
     at_once = chosen.at_once if isinstance(found, Footage) else 1

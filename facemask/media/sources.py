@@ -2,13 +2,14 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from facemask.core.errors import UserError
 from facemask.core.files import expand_home
 from facemask.core.stream_addresses import is_address
-from facemask.media import picture_files
+from facemask.media import detection_pace, picture_files
 from facemask.media.footage import Footage
 from facemask.media.picture_files import Picture
 
@@ -78,3 +79,36 @@ def find_source(source: str) -> list[Picture] | Footage:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             print(f"{path}: a video; skipped among pictures. Give it alone: IMG={path}", file=sys.stderr)
     return picture_files.find_pictures(source)
+
+
+def refuse_unused_options(
+    found: Sequence[Picture] | Footage,
+    kinds: frozenset[str],
+    *,
+    blur: bool,
+    show: bool,
+    seconds: float,
+    detect_every: int | None,
+) -> None:
+    """Raise a UserError if an option of `make infer` has no effect on what was found.
+
+    Args:
+        found: What IMG= names.
+        kinds: The kinds of results (`writing.parse_kinds`).
+        blur: Blur the faces in what is drawn.
+        show: Show the frames in a window.
+        seconds: Stop after so long; 0: at the end.
+        detect_every: Detect in every so many frames; None for `auto`.
+    """
+    of_footage = {
+        "SHOW=1": show,
+        f"SECONDS={seconds:g}": seconds > 0,
+        f"DETECT_EVERY={detect_every or detection_pace.AUTO}": detect_every != 1,
+    }
+    for option, given in of_footage.items():
+        if given and not isinstance(found, Footage):
+            name = option.partition("=")[0]
+            raise UserError(f"{option}: is for videos, cameras and streams, not for pictures. Leave {name} out.")
+    if blur and not show and "image" not in kinds:
+        out = ",".join(sorted(kinds)) or "none"
+        raise UserError(f"BLUR=1: OUT={out} draws nothing that could be blurred. Leave BLUR out, or add image to OUT.")

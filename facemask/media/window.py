@@ -3,28 +3,23 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from facemask.core.errors import UserError
-from facemask.media.footage import Footage
-from facemask.media.picture_files import Picture
 
 _PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
 
 _ESCAPE = 27
 
 
-def check_window(found: Sequence[Picture] | Footage) -> None:
+def check_window() -> None:
     """Check that a window can be opened. It is tried in a process of its own, because a failure may be an abort.
 
     Raises:
-        UserError: `found` is not footage, or no window can be opened.
+        UserError: No window can be opened.
     """
-    if not isinstance(found, Footage):
-        raise UserError("SHOW=1 is for videos, cameras and streams; pictures are written to files.")
     displays = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in displays):
         raise UserError("SHOW=1: there is no display here (neither DISPLAY nor WAYLAND_DISPLAY is set). Leave it out.")

@@ -7,6 +7,7 @@ import pytest
 from facemask.core.errors import UserError
 from facemask.media import sources
 from facemask.media.footage import Footage
+from facemask.media.picture_files import Picture
 
 
 def test_each_kind_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +78,26 @@ def test_an_address_whose_password_has_no_clear_end_is_refused_without_it(passwo
 def test_what_is_nothing_is_said(source: str) -> None:
     with pytest.raises(UserError, match=f"^{re.escape(source or 'IMG')}"):
         sources.find_source(source)
+
+
+def test_options_without_effect_are_refused() -> None:
+    pictures = [Picture(Path("a.jpg"), Path("a.jpg"))]
+    footage = Footage("a camera", "a", live=True, frames=lambda stopped, say: iter(()))
+    unused = {"blur": False, "show": False, "seconds": 0.0, "detect_every": 1}
+    image, boxes = frozenset(["image"]), frozenset(["csv"])
+    for found, kinds, given, refused in (
+        (pictures, image, {"show": True}, "SHOW=1: "),
+        (pictures, image, {"seconds": 2.5}, r"SECONDS=2\.5: "),
+        (pictures, image, {"detect_every": 3}, "DETECT_EVERY=3: "),
+        (pictures, image, {"detect_every": None}, "DETECT_EVERY=auto: "),
+        (pictures, boxes, {"blur": True}, "BLUR=1: .*OUT=csv"),
+        (footage, frozenset(), {"blur": True}, "BLUR=1: .*OUT=none"),
+    ):
+        with pytest.raises(UserError, match=f"^{refused}"):
+            sources.refuse_unused_options(found, kinds, **unused | given)
+    for found, kinds, given in (
+        (pictures, image, {"blur": True}),
+        (footage, boxes, {"blur": True, "show": True}),
+        (footage, image, {"seconds": 2.5, "detect_every": None}),
+    ):
+        sources.refuse_unused_options(found, kinds, **unused | given)

@@ -1,21 +1,10 @@
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from facemask.core.errors import UserError
 from facemask.media import window
-from facemask.media.footage import Footage, Frame, Stopped, Warn
-from facemask.media.picture_files import Picture
-
-
-def nothing(stopped: Stopped, say: Warn) -> Iterator[Frame]:
-    yield from ()
-
-
-CAMERA = Footage("a camera", "a", live=True, frames=nothing)
 
 
 def test_no_display_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,19 +12,14 @@ def test_no_display_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match=r"SHOW=1: .*DISPLAY"):
-        window.check_window(CAMERA)
+        window.check_window()
 
 
 def test_a_display_that_is_not_there_ends_another_process_than_this(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "_PROBE", "import sys, os; print('could not connect', file=sys.stderr); os.abort()")
     monkeypatch.setenv("DISPLAY", ":4711")
     with pytest.raises(UserError, match="could not connect"):
-        window.check_window(CAMERA)
-
-
-def test_pictures_are_not_shown() -> None:
-    with pytest.raises(UserError, match="SHOW=1"):
-        window.check_window([Picture(Path("a.jpg"), Path("a.jpg"))])
+        window.check_window()
 
 
 @pytest.mark.parametrize("module", ["recordings", "mp4"])
