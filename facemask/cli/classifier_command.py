@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facemask.classifier import MIN_FACE
 from facemask.cli import options
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def main(
     ] = 0.1,
     min_face: Annotated[
         float, typer.Option(help="Boxes with a shorter side of fewer pixels are left out.", min=1)
-    ] = 8.0,
+    ] = MIN_FACE,
     epochs: Annotated[
         int | None,
         typer.Option(help="Epochs with a frozen backbone; with WEIGHTS=none all epochs. Default: 4; none: 40.", min=1),

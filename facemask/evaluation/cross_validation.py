@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from facemask.classifier import classifier_metrics
+from facemask.classifier import MIN_FACE, classifier_metrics
 from facemask.classifier.classifier_metrics import ClassifierMetrics
 from facemask.core import charts, json_files
 from facemask.core.errors import UserError
@@ -200,7 +200,7 @@ def cross_validate(
                     continue
                 print_line(f"fold {number + 1} of {folds.count}: {step}")
                 if step == "answers":
-                    least = float(plan.options.get("classifier", {}).get("min_face", 8))
+                    least = float(plan.options.get("classifier", {}).get("min_face", MIN_FACE))
                     exported = [folder / "exported" / f"fold{number}-{one}" for one in plan.classifier_steps]
                     _write_answers(
                         _answers_path(folder, number), read_answers(exported, folds.records_folder(number), least)

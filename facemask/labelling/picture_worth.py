@@ -1,17 +1,15 @@
 """How much a detector may learn from a picture: its uncertainty, and its disagreement with a second detector."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
+import supervision as sv
 
+from facemask.detect.box_matching import match_boxes
 from facemask.detect.opened_detector import SAME_FACE, one_box_per_face
 
-if TYPE_CHECKING:
-    import supervision as sv
 
-
-def uncertainty(found: "sv.Detections", classes: int) -> float:
+def uncertainty(found: sv.Detections, classes: int) -> float:
     """How unsure a detector is about a picture: the sum of (1 - margin) squared over its faces.
 
     A face's margin is the score of its best class minus that of the second best. "No face" is one of the classes; its
@@ -36,7 +34,7 @@ def face_uncertainty(scores: np.ndarray) -> float:
     return float((1.0 - min(best - second, 1.0)) ** 2)
 
 
-def disagreement(one: "sv.Detections", other: "sv.Detections") -> float:
+def disagreement(one: sv.Detections, other: sv.Detections) -> float:
     """How much two detectors disagree: for each face the difference of the scores, or the higher score if the classes
     differ.
 
@@ -46,10 +44,6 @@ def disagreement(one: "sv.Detections", other: "sv.Detections") -> float:
         one: The faces of a picture by one detector, one box a face.
         other: The same by the other.
     """
-    import supervision as sv
-
-    from facemask.detect.box_matching import match_boxes
-
     # Without classes, because two classes on one face are a disagreement too.
     first, second = (sv.Detections(xyxy=found.xyxy, confidence=found.confidence) for found in (one, other))
     partner = match_boxes(first, second, SAME_FACE)
@@ -66,15 +60,13 @@ def disagreement(one: "sv.Detections", other: "sv.Detections") -> float:
     return total + float(np.sum(other.confidence[alone]))
 
 
-def face_scores(found: "sv.Detections", classes: int) -> Iterator[np.ndarray]:
+def face_scores(found: sv.Detections, classes: int) -> Iterator[np.ndarray]:
     """For each face of a picture, (K,) float64 the best score of each class among the boxes on it.
 
     Args:
         found: As for `uncertainty`.
         classes: The number of classes, K.
     """
-    import supervision as sv
-
     faces = one_box_per_face(found)
     if not len(faces):
         return
