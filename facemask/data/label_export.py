@@ -5,7 +5,7 @@ yolo/   data.yaml   images/<split>/<name>    labels/<split>/<name>.txt
 cvat/   annotations.xml                      images/<name>
 label_studio/   tasks.json   interface.xml   images/<name>
 
-`labels.json` in each says what made it. Coordinates are written in full, so that no box moves.
+`labels.json` in each says what made it and lists its files. Coordinates are written in full, so that no box moves.
 """
 
 import os
@@ -116,7 +116,8 @@ def export_labels(
                 link_or_copy(root / one.picture.name, beside / one.place)
             WRITERS[format_name](beside, exported, label_map)
             settings = {"out": format_name, "classes": list(label_map.names), "images": len(exported)}
-            write_json(beside / label_folders.NOTE, {"made": made_by("labels", **settings)})
+            names = [path.relative_to(beside).as_posix() for path in label_folders.files_in(beside)]
+            write_json(beside / label_folders.NOTE, {"made": made_by("labels", **settings), "files": names})
     except OSError as error:
         raise UserError(f"{error.filename or target}: {error.strerror or error}.") from None
     boxes = sum((picture.class_counts for picture in usable), Counter())

@@ -47,7 +47,7 @@ STAYS = [
     "workspace/watch/watch.sqlite3",
 ]
 NOTES = {
-    "labels.json": b'{"made": {"step": "labels"}}',
+    "labels.json": b'{"made": {"step": "labels"}, "files": ["images/1.png"]}',
     "model.json": json.dumps({"steps": 1, "config_sha256": hashlib.sha256(b"12345").hexdigest()}).encode(),
 }
 FILM = '{"format": 1, "source": {"name": "clip.mov", "live": false}}'
@@ -80,9 +80,18 @@ def test_records_of_folds_go_where_no_cross_validation_uses_them(project: Path) 
 
 
 def test_labels_that_a_user_corrected_stay(project: Path) -> None:
-    (project / "workspace/labels/yolo/images/1.txt").write_text("0 0.5 0.5 0.1 0.1")
+    later = (project / "workspace/labels/yolo/labels.json").stat().st_mtime + 1
+    os.utime(project / "workspace/labels/yolo/images/1.png", (later, later))
     cleaning.remove_items(cleaning.find_made_files(project))
     assert (project / "workspace/labels/yolo/images/1.png").exists()
+
+
+def test_a_file_that_a_user_added_to_labels_stays_however_old_it_is(project: Path) -> None:
+    added = project / "workspace/labels/yolo/images/1.txt"
+    added.write_text("0 0.5 0.5 0.1 0.1")
+    os.utime(added, (0, 0))
+    cleaning.remove_items(cleaning.find_made_files(project))
+    assert added.exists()
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,30 @@ def test_labels_that_were_corrected_are_not_replaced(root: Path) -> None:
     export(root, "yolo")
 
 
+@pytest.mark.parametrize("kind", ["file", "link to nothing", "link to a folder"])
+def test_what_a_user_added_is_not_removed_however_old_it_is(root: Path, kind: str) -> None:
+    export(root, "coco")
+    added = root.parent / "coco" / "annotations" / "mine"
+    if kind == "file":
+        added.write_text("mine")
+    else:
+        added.symlink_to(root if kind == "link to a folder" else "gone")
+    os.utime(added, (0, 0), follow_symlinks=False)
+    with pytest.raises(UserError, match=r"coco: .*did not write annotations/mine in it\. Move it away"):
+        export(root, "coco")
+    assert os.path.lexists(added)
+    added.unlink()
+    export(root, "coco")
+
+
+def test_a_folder_of_an_earlier_version_without_a_list_of_files_is_not_replaced(root: Path) -> None:
+    export(root, "coco")
+    note = root.parent / "coco" / "labels.json"
+    note.write_text(json.dumps({"made": json.loads(note.read_text())["made"]}))
+    with pytest.raises(UserError, match=r"coco: .*labels\.json, which an earlier version wrote, .*Move it away"):
+        export(root, "coco")
+
+
 def test_a_name_that_xml_cannot_hold_is_one_line(tmp_path: Path) -> None:
     picture = made_data.save(tmp_path / "images", "bell.jpg", [made_data.box()])
     for path in (picture.with_suffix(".jpg"), picture.with_suffix(".xml")):
