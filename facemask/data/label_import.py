@@ -189,13 +189,18 @@ def import_labels(
             progress(len(done), total)
         problems = [*read.problems, *_unreadable(labels, row.name), *_labelled_twice(read.pictures)]
         problems += [problem for checked in done for problem in checked.problems]
+        differing = list(_labelled_differently(done))
+        problems += [
+            f"{one.picture.image}: is the same as {other.picture.image}, with other boxes ({one.picture.labelled_in})"
+            for one, other in differing
+        ]
         if problems and not options.skip:
             raise UserError("\n".join([f"{source}: nothing was imported.", *_shortened(problems), _WAYS_OUT]))
         there: list[PictureHashes] = []
         for hashes in _in_threads(hash_picture, existing, options.processes):
             there.append(hashes)
             progress(len(done) + len(there), total)
-        twice = {picture.image for picture in _repeated(read.pictures)}
+        twice = {picture.image for picture in (*_repeated(read.pictures), *(one.picture for one, _ in differing))}
         usable = [checked for checked in done if not checked.problems and checked.picture.image not in twice]
         # Without its boxes such a picture would count as one without faces.
         emptied = [checked for checked in usable if checked.dropped and not checked.boxes]
@@ -323,6 +328,19 @@ def _repeated(pictures: Iterable[ForeignPicture]) -> Iterator[ForeignPicture]:
 def _labelled_twice(pictures: Iterable[ForeignPicture]) -> Iterator[str]:
     for picture in _repeated(pictures):
         yield f"{picture.image}: is labelled twice, the second time in {picture.labelled_in}"
+
+
+def _labelled_differently(checked: Iterable[_Checked]) -> Iterator[tuple[_Checked, _Checked]]:
+    """The files with the same bytes and different boxes, each with one of those that it differs from."""
+    same: dict[str, dict[str, _Checked]] = {}
+    for one in checked:
+        if not one.problems and (one.boxes or not one.dropped):
+            same.setdefault(one.sha256, {})[one.picture.image] = one
+    for first, *others in map(dict.values, same.values()):
+        different = [other for other in others if Counter(other.boxes) != Counter(first.boxes)]
+        if different:
+            yield first, different[0]
+            yield from ((other, first if other in different else different[0]) for other in others)
 
 
 def _about_unlabelled(

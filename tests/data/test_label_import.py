@@ -538,6 +538,33 @@ def test_a_picture_that_is_labelled_twice_is_refused(source: Path) -> None:
     assert run(source, skip=True).images == 1
 
 
+def test_the_same_picture_with_other_boxes_is_refused_and_with_the_same_boxes_taken_once(source: Path) -> None:
+    for name in ("c.jpg", "d.jpg"):
+        (source / name).write_bytes((source / "a.jpg").read_bytes())
+    labels = {**TWO, "c.jpg": TWO["a.jpg"][::-1], "d.jpg": TWO["a.jpg"][:1]}
+    path = made_labels.coco(source, labels)
+    with pytest.raises(UserError, match="nothing was imported") as error:
+        run(source)
+    problems = {
+        f"{name}.jpg: is the same as {other}.jpg, with other boxes ({path.name})"
+        for name, other in (("a", "d"), ("c", "d"), ("d", "a"))
+    }
+    assert {line.strip() for line in str(error.value).splitlines()[1:-1]} == problems
+    assert_nothing_written(source.parent)
+    skipped = run(source, skip=True)
+    assert (skipped.images, set(skipped.left_out)) == (1, problems)
+    made_labels.coco(source, {name: labels[name] for name in ("a.jpg", "c.jpg")})
+    report = run(source)
+    assert (report.images, report.left_out) == (1, ("c.jpg: is the same as a.jpg",))
+
+
+def test_the_same_picture_with_only_dropped_boxes_hides_no_other(source: Path) -> None:
+    (source / "c.jpg").write_bytes((source / "a.jpg").read_bytes())
+    made_labels.coco(source, {"c.jpg": [Box("hat", 5, 6, 25, 30)], "a.jpg": TWO["a.jpg"]})
+    report = run(source, dropped="hat")
+    assert (report.images, report.left_out) == (1, ("c.jpg: has only boxes that are dropped",))
+
+
 def test_no_such_source_and_no_such_format(source: Path) -> None:
     with pytest.raises(UserError, match=f"{source / 'gone'}: "):
         run(source / "gone")
