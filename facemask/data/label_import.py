@@ -505,22 +505,26 @@ def _row(fill: _Filling, one: _Checked, picture: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _sources_with(path: Path, rows: list[dict[str, str]]) -> Iterator[None]:
-    """Write the table with more rows to a new file. It replaces the old table when the block ends."""
+    """Write the table with more rows to a new file. It replaces the old table when the block ends.
+
+    What stands in the table stays, a user's columns too.
+    """
+    before: list[list[str]] = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            before = list(csv.DictReader(file))
+            before = list(csv.reader(file))
     except FileNotFoundError:
-        before = []
+        pass
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as a table ({error}). Move it away.") from None
-    if before and not set(COLUMNS) <= set(before[0]):
+    header = before[0] if before else list(COLUMNS)
+    if not set(COLUMNS) <= set(header):
         raise UserError(f"{path}: is not a table that make import wrote. Move it away.")
     with replacing_file(path) as beside:
         with beside.open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-            table.writeheader()
-            table.writerows(before)
-            table.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in rows)
+            table = csv.writer(file, lineterminator="\n")
+            table.writerows(before or [header])
+            table.writerows([spreadsheet_cell(row.get(name, "")) for name in header] for row in rows)
         yield
 
 

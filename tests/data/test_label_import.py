@@ -186,6 +186,23 @@ def test_origin_and_licence_are_noted_and_can_be_given(source: Path, name: str, 
     assert (rows[2]["picture"], rows[2]["licence"], rows[2]["origin"]) == ("more/c.jpg", "CC0", "'=SUM(A1)")
 
 
+def test_what_a_user_adds_to_the_table_of_sources_stays(source: Path) -> None:
+    made_labels.coco(source, {"a.jpg": TWO["a.jpg"]})
+    run(source)
+    table = source.parent / "annotations" / "sources.csv"
+    header, first = table.read_text().splitlines()
+    before = [f"camera,{header},note", f"=1,{first},mine,without a heading"]
+    table.write_text("\n".join([*before, ""]))
+    made_labels.coco(source, {"b.jpg": TWO["b.jpg"]})
+    run(source)
+    *kept, new = table.read_text().splitlines()
+    assert kept == before
+    with table.open(newline="") as file:
+        row = list(csv.DictReader(file))[-1]
+    assert (row["picture"], row["file"], row["camera"], row["note"]) == ("faces-2/b.jpg", "b.jpg", "", "")
+    assert new.startswith(",faces-2/b.jpg,")
+
+
 def test_a_label_file_finds_its_pictures_elsewhere(source: Path) -> None:
     labels = made_labels.cvat(source.parent / "downloads", TWO)
     with pytest.raises(UserError, match=r"annotations.xml: the picture 'a.jpg' is missing"):
