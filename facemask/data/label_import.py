@@ -113,7 +113,7 @@ class ImportReport:
 
     def text(self) -> str:
         """The summary that is printed."""
-        lines = [f"{line[0].upper()}{line[1:]}." for line in self.notes]
+        lines = [f"{line}." for line in self.notes]
         if self.left_out:
             lines += [f"Left out: {len(self.left_out):,}", *_shortened(self.left_out)]
         if not self.folders:

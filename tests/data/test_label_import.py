@@ -347,7 +347,9 @@ def test_a_picture_that_looks_like_one_that_is_there_is_left_out_unless_wanted(s
     report = run(source)
     assert report.images == 1
     assert report.left_out[0] == f"a.jpg: looks like {there / 'mine.png'}"
-    assert run(source, keep_look_alikes=True).images == 1
+    wanted = run(source, keep_look_alikes=True)
+    assert wanted.images == 1
+    assert wanted.text().startswith(f"a.jpg: looks like {there / 'mine.png'}.\n")
 
 
 def test_links_share_the_file_and_copies_do_not(source: Path) -> None:
