@@ -11,7 +11,9 @@ from facemask.cli import options
 @options.expand_groups
 def main(
     which: options.DetectorOptions = options.DETECTOR,
-    split: Annotated[str, typer.Option(help="Split of the records to measure on: train, val or test.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Split of the records to measure on: train, val or test; empty: test.")
+    ] = "",
     images: Annotated[
         Path | None, typer.Option(help="Folder of images with Pascal VOC XML to measure on instead of records.")
     ] = None,
@@ -40,6 +42,7 @@ def main(
     from rich.progress import Progress
 
     from facemask.core import hardware
+    from facemask.core.errors import UserError
     from facemask.core.provenance import made_by
     from facemask.core.run_names import run_folder
     from facemask.detect import detector_choice
@@ -48,6 +51,8 @@ def main(
     from facemask.evaluation.measurement import measure_detector
     from facemask.evaluation.report import metric_tables
 
+    if images and split:
+        raise UserError(f"SPLIT={split}: is of the records, which IMAGES= replaces. Leave one of the two out.")
     console = Console(highlight=False)
     chosen = detector_choice.choose_detector(which.choice())
     folder = run_folder(reports, report or chosen.name, "REPORT")
@@ -55,7 +60,7 @@ def main(
     where = (
         evaluated_pictures.PictureSource(images)
         if images
-        else evaluated_pictures.records_source(annotations, split, label_map)
+        else evaluated_pictures.records_source(annotations, split or "test", label_map)
     )
     min_scores = None if threshold == "best" else parse_thresholds(threshold, label_map, own=chosen.thresholds)
     seen = seen_pictures.count_seen(where, label_map, chosen.training_pictures)

@@ -41,7 +41,8 @@ def workspace(tmp_path, exported, pictures, painted, monkeypatch):
 
 def run_eval(workspace, **options):
     folders = {name: workspace / name for name in ("annotations", "exported", "reports")}
-    eval_command.main(**{"split": "train", "threshold": "0.5", **folders, **options})
+    split = "" if "images" in options else "train"
+    eval_command.main(**{"split": split, "threshold": "0.5", **folders, **options})
 
 
 def metrics_of(workspace, name="default"):
@@ -96,6 +97,7 @@ def test_bad_input_is_one_line_each(workspace, tmp_path):
         ({"run": "other"}, "other"),
         ({"threshold": "2"}, "2"),
         ({"images": empty}, "empty"),
+        ({"images": tmp_path / "pictures", "split": "val"}, "^SPLIT=val: .*IMAGES=.* Leave one of the two out"),
     ):
         with pytest.raises(UserError, match=named):
             run_eval(workspace, **options)
