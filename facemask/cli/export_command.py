@@ -8,13 +8,23 @@ import typer
 from facemask.cli import options
 
 
-def _checked_size(size: int | None) -> int | None:
-    # Here too, so that `make crossval` refuses a size before it trains a fold.
-    if size is not None:
-        from facemask.tfod import pipeline_config
+def _parse_sizes(text: str) -> list[int | None]:
+    """The sizes in a text such as `960,640`, each once; none for an empty one. Raises UserError."""
+    from facemask.core.errors import UserError
+    from facemask.tfod import pipeline_config
 
+    try:
+        sizes = [int(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise UserError(f"SIZE={text}: must be pixels, such as 640, or several: 960,640.") from None
+    for size in sizes:
         pipeline_config.refuse_input_size(size)
-    return size
+    return [*dict.fromkeys(sizes)]
+
+
+def _check_sizes(text: str) -> str:
+    _parse_sizes(text)  # here too, so that `make crossval` refuses a size before it trains a fold
+    return text
 
 
 def main(
@@ -33,16 +43,19 @@ def main(
         ),
     ] = "",
     size: Annotated[
-        int | None,
+        str,
         typer.Option(
-            help="Side of the exported model's input in pixels. Default: that of the training.", callback=_checked_size
+            help="Side of the exported model's input in pixels; several, such as 960,640: it looks at each picture at "
+            "each of them, and joins the boxes. Default: that of the training.",
+            callback=_check_sizes,
         ),
-    ] = None,
+    ] = "",
     annotations: options.Annotations = options.ANNOTATIONS,
     models: options.Models = options.MODELS,
     exported: options.Exported = options.EXPORTED,
 ) -> None:
     """Export a trained run to <exported>/<run>/: saved_model/, openvino/ and others, checkpoint/, model.json."""
+    from facemask.core import exported_model
     from facemask.core.run_names import run_folder
     from facemask.export import conversion, quantisation_check, threshold_choice
     from facemask.tfod import saved_model_export
@@ -51,14 +64,18 @@ def main(
     source = saved_model_export.find_run_checkpoint(run_folder(models, run), ckpt)
     quantisation_check.refuse_early(others, annotations, source.run.label_map)
     print(f"exporting {source.checkpoint} (about a minute)", flush=True)
-    model = saved_model_export.export_run(source, exported / run, size)
-    trained = "" if model.steps is None else f", {model.steps} steps"
-    print(f"{model.saved_model}: {model.model}{trained}, input {model.width} x {model.height}, checked against it")
-    pictures = conversion.pictures_to_compare(annotations) if others else []
-    expected = conversion.found_by_saved_model(model, pictures) if others else []
-    for name in filter(conversion.FORMATS.get, others):
-        result = conversion.convert_model(model, name, pictures, expected)
-        print(f"{model.folder / name}: the same as the SavedModel: {result}", flush=True)
     tell = partial(print, flush=True)
-    quantisation_check.check_after_export(model, others, annotations, report=tell)
-    threshold_choice.write_thresholds(model, annotations, source.run.records_digest, report=tell)
+    pictures = conversion.pictures_to_compare(annotations) if others else []
+    folder = exported / run
+    for number, side in enumerate(_parse_sizes(size) or [None]):
+        target = folder / exported_model.SIZES / str(side) if number else folder
+        model = saved_model_export.export_run(source, target, side)
+        trained = "" if model.steps is None else f", {model.steps} steps"
+        print(f"{model.saved_model}: {model.model}{trained}, input {model.width} x {model.height}, checked against it")
+        expected = conversion.found_by_saved_model(model, pictures) if others else []
+        for name in filter(conversion.FORMATS.get, others):
+            result = conversion.convert_model(model, name, pictures, expected)
+            print(f"{model.folder / name}: the same as the SavedModel: {result}", flush=True)
+        quantisation_check.check_after_export(model, others, annotations, report=tell)
+    whole = exported_model.read_exported_model(folder)
+    threshold_choice.write_thresholds(whole, annotations, source.run.records_digest, report=tell)

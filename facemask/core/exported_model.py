@@ -7,6 +7,7 @@ workspace/exported/<RUN>/
     pipeline.config   the API's configuration
     label_map.pbtxt   classes and their ids
     model.json        the model's description and provenance (`ExportedModel`)
+    sizes/640/ ...    the same model with other input sizes, each an exported model too, if there are several
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from facemask.core.run_names import no_detector
 
 FORMAT = 1
 NAME = "model.json"
+SIZES = "sizes"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,16 @@ def read_exported_model(folder: Path) -> ExportedModel:
             config_sha256=str(value["config_sha256"]),
             thresholds={str(name): float(score) for name, score in value.get("thresholds", {}).items()},
         )
+
+
+def read_input_sizes(folder: Path) -> list[ExportedModel]:
+    """An exported model, and the same with the other input sizes at which it looks at each picture.
+
+    Raises:
+        UserError: See `read_exported_model`.
+    """
+    others = sorted(path.parent for path in (folder / SIZES).glob(f"*/{NAME}"))
+    return [read_exported_model(one) for one in (folder, *others)]
 
 
 def is_exported(folder: Path) -> bool:

@@ -12,6 +12,7 @@ from facemask.detect import precisions
 from facemask.detect.backends import onnx_backend, openvino_backend, tensorflow_backend, tflite_backend
 from facemask.detect.detector import RawDetector
 from facemask.detect.reduction import ReducingDetector
+from facemask.detect.several_inputs import SeveralInputs
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def resolve_runtime(model: ExportedModel, runtime: str = "auto", precision: str 
 
 
 def load_model(folder: Path, runtime: str = "auto", precision: str = "auto") -> RawDetector:
-    """Load an exported model into a runtime.
+    """Load an exported model into a runtime; with several input sizes, as one detector of them all.
 
     Args:
         folder: What `make export` wrote, `workspace/exported/<RUN>`.
@@ -118,7 +119,11 @@ def load_model(folder: Path, runtime: str = "auto", precision: str = "auto") -> 
     Raises:
         UserError: No exported model in `folder`; or no such runtime or precision, or it is not installed.
     """
-    model = exported_model.read_exported_model(folder)
+    loaded = [_load(model, runtime, precision) for model in exported_model.read_input_sizes(folder)]
+    return loaded[0] if len(loaded) == 1 else SeveralInputs(tuple(loaded))
+
+
+def _load(model: ExportedModel, runtime: str, precision: str) -> RawDetector:
     name, precision = resolve_runtime(model, runtime, precision)
     raw = RUNTIMES[name].load(model, precision, None)
     # A network that keeps the aspect ratio would see the picture squeezed.

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import supervision as sv
 
+from facemask.detect.box_matching import join_boxes
 from facemask.detect.detector import RawDetector
 
 LARGE = 2_000_000
@@ -25,9 +26,6 @@ in memory, a network's input has four times the bytes of the picture."""
 OVERLAP = 0.2
 """The least overlap of neighbouring tiles, as a share of their side. Smaller faces are whole in at least one tile.
 Larger ones are found in the picture as a whole."""
-
-SAME_BOX = 0.5
-"""The IoU from which two boxes of one class, of two tiles, are one."""
 
 _AT_ONCE = 4
 
@@ -120,13 +118,7 @@ def detect_whole_and_tiles(detector: RawDetector, image: np.ndarray, side: int) 
             part = part[~_cut(part.xyxy, tile, width, height)]
             part.xyxy = part.xyxy + np.array([*tile[:2], *tile[:2]])
             parts.append(part)
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return whole  # supervision merges empty ones to one without classes
-    merged = sv.Detections.merge(parts)
-    merged.xyxy = merged.xyxy.astype(np.float32)
-    merged = merged.with_nms(SAME_BOX)
-    return merged[np.argsort(-np.asarray(merged.confidence), kind="stable")]
+    return join_boxes(parts)
 
 
 def tiles_of(width: int, height: int, side: int) -> Iterator[tuple[int, int, int, int]]:
