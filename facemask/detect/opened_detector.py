@@ -64,6 +64,7 @@ class OpenedDetector:
         Raises:
             UserError: A file is missing, is not a picture, or is damaged.
             ValueError: An array is of another shape or type.
+            TypeError: `images` is a single path. A single picture is a list of one.
 
         Example:
             >>> [detections] = detector.detect(["street.jpg"])
@@ -89,7 +90,10 @@ class OpenedDetector:
         Raises:
             UserError: See `detect`.
             ValueError: See `detect`.
+            TypeError: See `detect`.
         """
+        if isinstance(images, (str, Path)):
+            raise TypeError(f"give a list of pictures, also for a single one: [{str(images)!r}]")
         return detect_in_tiles(self.raw, [_as_array(image) for image in images], self.slices)
 
 

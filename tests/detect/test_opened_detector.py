@@ -74,6 +74,12 @@ def test_both_ways_look_at_huge_pictures_in_tiles(monkeypatch: pytest.MonkeyPatc
         assert len(raw.sizes) == 5 and max(map(max, raw.sizes)) == 256
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_that_is_not_in_a_list_is_refused(kind: type) -> None:
+    with pytest.raises(TypeError, match=r"^give a list of pictures, also for a single one: \['street\.jpg'\]$"):
+        OpenedDetector(Fixed()).detect(kind("street.jpg"))
+
+
 def test_pictures_are_arrays_or_files(tmp_path: Path) -> None:
     raw = Fixed()
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
