@@ -22,5 +22,5 @@ def main(
     chosen = detector_choice.choose_detector(which.choice())
     least = chosen.parse_thresholds(threshold, reports)
     summary = prelabelling.prelabel_pictures(chosen.open(), pictures, least)
-    print(summary.text())
+    print(summary.text(images))
     raise typer.Exit(command_line.USER_ERROR if summary.failed else 0)

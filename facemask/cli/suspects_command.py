@@ -51,4 +51,4 @@ def main(
     suspects = held_out_labels.rank_unverified(labels, saved)
     made = made_by("suspects", run=run, count=count, images=images)
     suspects_report.write_suspects(saved.folder, images, labels, suspects, count, made)
-    print(suspects_report.suspects_text(saved.folder, labels, suspects, count))
+    print(suspects_report.suspects_text(saved.folder, images, labels, suspects, count))

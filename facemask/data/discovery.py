@@ -87,7 +87,7 @@ def discover_pictures(root: Path) -> tuple[list[DiscoveredPicture], list[Finding
         if not xmls:
             findings += [Finding("image_without_xml", picture) for picture in pictures]
     if not labelled and not any(RULES[finding.rule].stops for finding in findings):
-        raise UserError(f"{root}: no Pascal VOC XML in it. Label its images first (make label).")
+        raise UserError(f"{root}: no Pascal VOC XML in it. Label its images first: make label IMAGES={root}")
     return labelled, sorted(findings, key=lambda finding: finding.path)
 
 

@@ -123,7 +123,7 @@ def read_suspect_pictures(folder: Path) -> SuspectPictures:
         )
 
 
-def suspects_text(folder: Path, labels: HeldOutLabels, suspects: Sequence[Suspect], count: int) -> str:
+def suspects_text(folder: Path, root: Path, labels: HeldOutLabels, suspects: Sequence[Suspect], count: int) -> str:
     """The result for people: the first ten, the counts by kind, and what to do next."""
     shown = most_suspicious(suspects, count)
     lines = [f"{printable(one.name)}: {one.kind}: {one.reason}" for one in shown[:10]]
@@ -137,7 +137,7 @@ def suspects_text(folder: Path, labels: HeldOutLabels, suspects: Sequence[Suspec
     lines += [f"Left out: {line}" for line in labels.left_out]
     if labels.verified:
         lines.append(f"Left out: {len(labels.verified):,} pictures that a person has verified")
-    lines.append(f"{folder / PAGE}; correct them now: make label SUSPECTS={folder.name}")
+    lines.append(f"{folder / PAGE}; correct them now: make label SUSPECTS={folder.name} IMAGES={root}")
     return "\n".join(lines)
 
 

@@ -49,12 +49,13 @@ class PrelabelSummary:
     kept: int
     failed: tuple[Path, ...]
 
-    def text(self) -> str:
-        """The summary for people, a few lines."""
+    def text(self, images: Path) -> str:
+        """The summary for people, a few lines. `images` is the folder that was prelabelled."""
         counts = ", ".join(f"{count} {name}" for name, count in self.boxes.items())
-        lines = (
-            [f"prelabelled {_pictures(self.written)}: {counts}. Correct them now: make label"] if self.written else []
-        )
+        lines = []
+        if self.written:
+            correct = f"Correct them now: make label IMAGES={images}"
+            lines.append(f"prelabelled {_pictures(self.written)}: {counts}. {correct}")
         if self.nothing:
             lines.append(f"{_pictures(self.nothing)} with nothing found: no XML written, label them by hand")
         if self.kept:

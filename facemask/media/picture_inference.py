@@ -36,7 +36,7 @@ class PictureSummary:
     """The result of an inference on pictures.
 
     Attributes:
-        folder: The folder of the results.
+        folder: The folder of the results; None if none were wanted.
         counts: The number of boxes by class, every class included.
         done: The number of pictures with results.
         without_faces: The number of pictures in which no face was found.
@@ -47,7 +47,7 @@ class PictureSummary:
         signal: The number of the signal that ended the inference early, or None.
     """
 
-    folder: Path
+    folder: Path | None
     counts: dict[str, int]
     done: int
     without_faces: int
@@ -64,7 +64,7 @@ class PictureSummary:
         if self.without_faces:
             where = "the picture" if self.done == 1 else f"{self.without_faces} of the pictures"
             lines.append(f"no face found in {where}; a lower THRESHOLD reports less certain ones")
-        if self.done:
+        if self.done and self.folder is not None:
             lines.append(f"results in {self.folder}")
         if self.failed:
             lines.append(f"{len(self.failed)} could not be read and were left out; each is named above")
@@ -165,8 +165,9 @@ def infer_pictures(
                 put([(*pair, detections) for pair, detections in zip(good, found, strict=True)])
             move(len(batch), "")
     speed = median(times[1:]) * 1000 if len(times) > 1 else None
+    results = folder if kinds else None
     return PictureSummary(
-        folder, dict(counts), len(times), without_faces, tuple(failed), speed, detector.name, stop.signal
+        results, dict(counts), len(times), without_faces, tuple(failed), speed, detector.name, stop.signal
     )
 
 

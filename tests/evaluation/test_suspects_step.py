@@ -46,7 +46,7 @@ def test_errors_of_now_are_listed_until_they_are_corrected_or_verified(reports, 
     assert sum(written["kinds"].values()) == 5
     said = capsys.readouterr().out
     assert "00.png: wrong class: labelled without_mask, found as with_mask 0.90" in said
-    assert "make label SUSPECTS=held-out" in said
+    assert f"make label SUSPECTS=held-out IMAGES={pictures}\n" in said
 
     folder = reports / "held-out"
     with (folder / "suspects.csv").open(newline="") as file:
@@ -55,6 +55,7 @@ def test_errors_of_now_are_listed_until_they_are_corrected_or_verified(reports, 
     assert [row["picture"] for row in rows[:5]] == [one["name"] for one in written["suspects"]]
     page = (folder / "suspects.html").read_text()
     assert page.count("<image ") == 5
+    assert f"make label SUSPECTS=held-out IMAGES={pictures}<" in page
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
 
     paths, notes = find_suspect_pictures(pictures, folder)

@@ -138,9 +138,9 @@ def test_nothing_found_makes_no_negative(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     assert run(Fixed(), tmp_path).nothing == 1
     assert not (tmp_path / "a.xml").exists()
-    run(FACE, tmp_path)
+    assert run(FACE, tmp_path).text(tmp_path).endswith(f" Correct them now: make label IMAGES={tmp_path}")
     assert (tmp_path / "a.xml").exists()
-    assert "label them by hand" in run(Fixed(), tmp_path).text()
+    assert "label them by hand" in run(Fixed(), tmp_path).text(tmp_path)
     assert not (tmp_path / "a.xml").exists()
 
 

@@ -178,6 +178,8 @@ def test_what_is_written_can_be_chosen(tmp_path: Path, model: dict[str, Any]) ->
 def test_nothing_is_written_where_nothing_is_wanted(tmp_path: Path, model: dict[str, Any]) -> None:
     summary = run(tmp_path, model, 2, kinds=frozenset())
     assert summary.counts["without_mask"] == 2 and not (tmp_path / "out").exists()
+    assert "results in" not in summary.text()
+    assert f"results in {tmp_path / 'out'}" in run(tmp_path, model, 2).text()
 
 
 def test_faces_are_blurred_in_what_is_drawn(tmp_path: Path, model: dict[str, Any]) -> None:
