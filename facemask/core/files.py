@@ -188,6 +188,22 @@ def read_plain_file(path: Path, most: int) -> bytes:
     return path.read_bytes()
 
 
+def walk_visible(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk a folder like `os.walk`, without hidden folders. A missing folder holds nothing.
+
+    Raises:
+        UserError: A folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise UserError(f"{error.filename}: cannot be read ({error.strerror}). Make it readable, or move it away.")
+
+    for below, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield below, folders, files
+
+
 def link_or_copy(source: str | Path, target: str | Path) -> None:
     """Hard-link a file, or the one that it links to, which needs no space. Copy it where that is not possible."""
     try:

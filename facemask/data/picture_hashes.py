@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facemask.core import hardware
+from facemask.core.files import walk_visible
 from facemask.data import images
 
 
@@ -27,8 +28,7 @@ class PictureHashes:
 
 def pictures_below(folder: Path) -> Iterator[Path]:
     """The picture files of a folder and its sub-folders; hidden ones are left out."""
-    for below, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for below, _, files in walk_visible(folder):
         for name in files:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in images.SUFFIXES:  # noqa: PTH122
                 yield Path(below, name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facemask.core.errors import UserError
-from facemask.core.files import expand_home
+from facemask.core.files import expand_home, walk_visible
 from facemask.data import images
 
 
@@ -56,13 +56,13 @@ def find_pictures(source: str) -> list[Picture]:
 
 
 def list_files(source: str) -> tuple[Path, list[Path]]:
-    """List what a path names: the file, all that a folder and its sub-folders hold, or the matches of a glob.
+    """List what a path names: the file, all in a folder and its sub-folders without hidden ones, or a glob's matches.
 
     Returns:
         The folder, or the fixed part of the glob, that all paths begin with; and the paths, folders among them.
 
     Raises:
-        UserError: There is no such file or folder.
+        UserError: There is no such file or folder, or a folder cannot be read.
     """
     if not source:
         raise UserError("IMG is empty. Give it a picture, a folder of pictures, or a glob: IMG='photos/*.jpg'.")
@@ -71,7 +71,8 @@ def list_files(source: str) -> tuple[Path, list[Path]]:
         if path.is_file():
             return path.parent, [path]
         if path.is_dir():
-            return path, list(path.rglob("*"))
+            found = walk_visible(path)
+            return path, [Path(below, name) for below, folders, files in found for name in (*folders, *files)]
         if glob.has_magic(source):
             # Path.glob takes no absolute patterns.
             return _fixed_part(path), [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207

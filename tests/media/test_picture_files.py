@@ -1,4 +1,7 @@
+import errno
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +9,7 @@ import pytest
 from PIL import Image
 
 from facemask.core.errors import UserError
-from facemask.data import images
+from facemask.data import images, picture_hashes
 from facemask.media import picture_files
 
 
@@ -110,6 +113,26 @@ def test_a_picture_that_was_cut_off_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(UserError, match=r"a\.png: "):
         images.read_image(path)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "a.jpg")
+    save(tmp_path / "locked" / "b.jpg")
+    save(tmp_path / ".Trashes" / "c.jpg")
+    really = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:  # permissions do not bind root
+        if Path(path).name in ("locked", ".Trashes"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return really(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for find in (lambda: names(tmp_path), lambda: list(picture_hashes.pictures_below(tmp_path))):
+        with pytest.raises(UserError, match=f"^{tmp_path / 'locked'}: cannot be read \\(Permission denied\\)"):
+            find()
+    assert list(picture_hashes.pictures_below(tmp_path / "missing")) == []
+    monkeypatch.setattr(os, "scandir", really)
+    assert names(tmp_path) == ["a.jpg", "locked/b.jpg"]
 
 
 def test_natural_order_is_total() -> None:
