@@ -11,7 +11,7 @@ from pathlib import Path
 from facemask.core.errors import UserError
 from facemask.core.files import is_utf8
 from facemask.data import images, voc
-from facemask.data.data_rules import RULES, Finding
+from facemask.data.data_rules import RULES, Finding, printable
 from facemask.data.splits import SPLITS
 
 
@@ -71,14 +71,18 @@ def discover_pictures(root: Path) -> tuple[list[DiscoveredPicture], list[Finding
     for _, group in itertools.groupby(paths, key=_stem):
         files = list(group)
         xmls = [path for path in files if _suffix(path) == _XML]
-        pictures = [path for path in files if _suffix(path) != _XML]
+        pictures = [path for path in files if _suffix(path) in images.SUFFIXES]
+        unread = [path for path in files if _suffix(path) in images.UNREAD_SUFFIXES]
+        findings += [Finding("unread_format", path) for path in unread]
         if len(xmls) > 1:
             findings.append(Finding("several_xmls", xmls[0], ", ".join(last_part(xml) for xml in xmls)))
             continue
         for xml in xmls:
             name = _image_of(root, xml, pictures)
             if name is None:
-                many = ", ".join(last_part(picture) for picture in pictures)
+                many = ", ".join(last_part(picture) for picture in pictures or unread)
+                if unread and not pictures:
+                    many = f"the format of {many} is not read; convert it to JPEG or PNG"
                 findings.append(Finding("several_images" if pictures else "xml_without_image", xml, many))
             else:
                 labelled.append(DiscoveredPicture(name, sys.intern(xml.rpartition(".")[2])))
@@ -87,12 +91,14 @@ def discover_pictures(root: Path) -> tuple[list[DiscoveredPicture], list[Finding
         if not xmls:
             findings += [Finding("image_without_xml", picture) for picture in pictures]
     if not labelled and not any(RULES[finding.rule].stops for finding in findings):
-        raise UserError(f"{root}: no Pascal VOC XML in it. Label its images first: make label IMAGES={root}")
+        unread = [printable(finding.path) for finding in findings if finding.rule == "unread_format"]
+        advice = f"{images.about_unread(unread)} Label its images first: make label IMAGES={root}".lstrip()
+        raise UserError(f"{root}: no Pascal VOC XML in it. {advice}")
     return labelled, sorted(findings, key=lambda finding: finding.path)
 
 
 _XML = ".xml"
-_SUFFIXES = images.SUFFIXES | {_XML}
+_SUFFIXES = images.SUFFIXES | images.UNREAD_SUFFIXES | {_XML}
 
 
 def _stem(path: str) -> str:

@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,12 @@ SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", 
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 """The Pillow decoders for `SUFFIXES` (JPEG includes MPO). No other decoder is ever used."""
+
+UNREAD_SUFFIXES = frozenset([".avif", ".heic", ".heif", ".hif", ".j2k", ".jp2", ".jpf", ".jxl", ".jxr"]) | {
+    *(".exr", ".hdr", ".pbm", ".pcx", ".pfm", ".pgm", ".pnm", ".ppm", ".psd", ".tga", ".xcf"),
+    *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"),
+}
+"""The suffixes of image files in formats that are not read. Such files are named wherever a folder is searched."""
 
 MAX_PIXELS = 128_000_000
 """Larger images are refused before they are decoded, since a file of some kilobytes can claim any size. Phones reach
@@ -93,6 +100,15 @@ class Prepared:
     patched: bool
     perceptual_hash: int
     sha256: str
+
+
+def about_unread(names: Sequence[str]) -> str:
+    """A sentence about files with `UNREAD_SUFFIXES`, which names the first three; empty if there are none."""
+    if not names:
+        return ""
+    first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    what, them = ("picture is", "it") if len(names) == 1 else ("pictures are", "them")
+    return f"{len(names):,} {what} in a format that is not read ({first}): convert {them} to JPEG or PNG."
 
 
 def read_bytes(path: Path) -> bytes:

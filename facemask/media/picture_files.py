@@ -9,6 +9,7 @@ from pathlib import Path
 from facemask.core.errors import UserError
 from facemask.core.files import expand_home, walk_visible
 from facemask.data import images
+from facemask.data.data_rules import printable
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def find_pictures(source: str) -> list[Picture]:
     """List the pictures that a path names: a file, a folder with its sub-folders, or a glob such as `photos/**/*.jpg`.
 
     In folders and globs, hidden files and files without a suffix of `images.SUFFIXES` are left out. Links to folders
-    below a folder are not followed, but named on stderr.
+    below a folder are not followed, but named on stderr, as are pictures in a format that is not read.
 
     Returns:
         At least one picture, in natural order: `face2.jpg` before `face10.jpg`.
@@ -50,8 +51,14 @@ def find_pictures(source: str) -> list[Picture]:
             if entry.path.is_symlink() and entry.path.is_dir():
                 print(f"{entry.path}: a link to a folder; not followed", file=sys.stderr)
     pictures = [entry for entry in shown if entry.path.suffix.lower() in images.SUFFIXES and entry.path.is_file()]
+    unread = images.about_unread(
+        sorted(printable(str(entry.name)) for entry in shown if entry.path.suffix.lower() in images.UNREAD_SUFFIXES)
+    )
     if not pictures:
-        raise UserError(f"{source}: holds no picture (looked for {' '.join(sorted(images.SUFFIXES))}).")
+        looked = f"looked for {' '.join(sorted(images.SUFFIXES))}"
+        raise UserError(f"{source}: holds no picture ({looked}). {unread}".rstrip())
+    if unread:
+        print(f"{source}: {unread}", file=sys.stderr)
     return sorted(pictures, key=lambda picture: natural_order(str(picture.name)))
 
 

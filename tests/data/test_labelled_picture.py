@@ -66,6 +66,20 @@ def test_files_find_each_other(tmp_path: Path):
     ]
 
 
+def test_images_in_a_format_that_is_not_read_are_found(tmp_path: Path):
+    for name in ("a.heic", "b.HEIC"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=r" 2 pictures are in a format that is not read \(a\.heic, b\.HEIC\): convert"):
+        discover_pictures(tmp_path)
+    save(tmp_path, "a.jpg")
+    sources, findings = discover_pictures(tmp_path)
+    assert [source.name for source in sources] == ["a.jpg"]
+    assert findings == [Finding("unread_format", "a.heic"), Finding("unread_format", "b.HEIC")]
+    (tmp_path / "b.xml").write_text("<annotation/>")
+    with pytest.raises(UserError, match=r"b\.xml: XML without its image: the format of b\.HEIC is not read"):
+        refuse_stopping_findings(tmp_path, discover_pictures(tmp_path)[1])
+
+
 def test_of_several_images_the_named_one_counts(tmp_path: Path):
     save(tmp_path, "a.jpg")
     save(tmp_path, "a.png", filename="C:\\photos\\a.png")

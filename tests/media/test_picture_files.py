@@ -115,6 +115,18 @@ def test_a_picture_that_was_cut_off_is_named(tmp_path: Path) -> None:
         images.read_image(path)
 
 
+def test_pictures_in_a_format_that_is_not_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("4.ppm", "3.avif", "sub/2.HEIC", "1.heic", ".hidden.heic"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    said = "4 pictures are in a format that is not read (1.heic, 3.avif, 4.ppm, ...): convert them to JPEG or PNG."
+    with pytest.raises(UserError, match=f"{re.escape(said)}$"):
+        names(tmp_path)
+    save(tmp_path / "a.jpg")
+    assert names(tmp_path) == names(tmp_path / "*.jpg") == ["a.jpg"]
+    assert capsys.readouterr().err == f"{tmp_path}: {said}\n"
+
+
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a.jpg")
     save(tmp_path / "locked" / "b.jpg")
