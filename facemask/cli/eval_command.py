@@ -68,11 +68,12 @@ def main(
         console.print(seen_pictures.warning(chosen.name, seen), soft_wrap=True)
     opened = chosen.open()
     console.print(f"measuring {chosen.name} with {opened.name} on {where.name}", soft_wrap=True)
+    left_out: list[str] = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("detecting", total=where.images)
         measured = measure_detector(
             opened,
-            evaluated_pictures.read_pictures(where, label_map),
+            evaluated_pictures.read_pictures(where, label_map, left_out.append),
             batch,
             hardware=f"{hardware.cpu_name()}, {hardware.usable_cores()} cores",
             report_progress=lambda done: progress.update(task, completed=done),
@@ -83,7 +84,7 @@ def main(
         measured,
         result,
         label_map,
-        source=where.to_json(),
+        source=where.to_json() | {"left_out": left_out},
         model=chosen.model | {"detector": opened.name, "seen_in_training": seen},
         made=made_by(
             "eval",
@@ -99,7 +100,7 @@ def main(
     for table in metric_tables.evaluation_tables(metrics):
         console.print(table)
     for note in evaluate.list_caveats(metrics, measured.truths):
-        console.print(note, soft_wrap=True)
+        console.print(note, soft_wrap=True, markup=False)
     speed = measured.speed
     console.print(
         f"{speed.latency_ms:.0f} ms {'an image' if batch == 1 else f'for {batch} images'} "

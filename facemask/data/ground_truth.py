@@ -1,6 +1,6 @@
 """Read images with their labelled boxes, for evaluation: from records, or from a folder with Pascal VOC XML."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
 from facemask.data import images, manifest, tfexample, tfrecord
-from facemask.data.data_rules import refuse_stopping_findings
+from facemask.data.data_rules import Finding, refuse_stopping_findings
 from facemask.data.discovery import discover_pictures
 from facemask.data.labelled_picture import GroundTruth, read_labelled_picture
 from facemask.data.splits import SPLITS
@@ -71,16 +71,31 @@ def read_examples(files: Iterable[Path]) -> Iterator[tuple[bytes, bytes, GroundT
                 yield record, encoded, truth
 
 
-def read_folder(root: Path, label_map: LabelMap) -> Iterator[tuple[np.ndarray, GroundTruth]]:
+def read_folder(
+    root: Path, label_map: LabelMap, leave_out: Callable[[str], None] = lambda why: None
+) -> Iterator[tuple[np.ndarray, GroundTruth]]:
     """Yield the labelled images of a folder that `make records` would use.
 
+    Args:
+        root: The folder.
+        label_map: The classes.
+        leave_out: Called with a line about each file that is left out: its path, and why.
+
     Raises:
-        UserError: The folder has no labelled image, or problems that stop `make records`.
+        UserError: The folder has no usable image, or problems that stop `make records`.
     """
     sources, findings = discover_pictures(root)
     refuse_stopping_findings(root, findings)
+    for finding in findings:
+        leave_out(str(finding))
+    usable = False
     for number, source in enumerate(sources, start=1):
         picture, encoded = read_labelled_picture(root, source, label_map)
         refuse_stopping_findings(root, picture.findings)
         if picture.usable:
+            usable = True
             yield images.decode_image(encoded), picture.ground_truth(label_map, number)
+        else:
+            leave_out(str(Finding("lost_all_boxes", picture.name)))
+    if not usable:
+        raise UserError(f"{root}: no usable image in it. `make check IMAGES={root}` says why.")

@@ -41,6 +41,9 @@ FORMAT = 1
 FEW_FACES = 30
 """A class with fewer faces gets a caveat, because one face then changes its recall by more than 3 points."""
 
+_NAMED = 5
+"""The most files that a caveat names."""
+
 CLASSIFIER_REPORT = "classifier.json"
 """The file in the report of a cross-validation of the classifier alone."""
 TRUTH_FILE, PREDICTIONS_FILE = "ground_truth.json", "predictions.json"
@@ -174,7 +177,8 @@ def write_evaluation(
         measured: The ground truth, the detections and the speed.
         result: The metrics computed from them.
         label_map: The classes.
-        source: The source of the images, from `PictureSource.to_json`.
+        source: The source of the images, from `PictureSource.to_json`; `left_out` in it says of each file of a folder
+            that is left out why.
         model: The content of the model's model.json, and as `"detector"` the name of what ran it.
         made: The provenance, from `provenance.made_by`.
         intervals: The result of `ap_intervals`, if it was computed.
@@ -328,6 +332,9 @@ def list_caveats(metrics: dict[str, Any], truths: Sequence[GroundTruth]) -> list
     found = []
     if seen := metrics["model"].get("seen_in_training"):
         found.append(seen_pictures.warning(metrics["model"]["run"], seen))
+    if left_out := metrics["source"].get("left_out"):
+        shown = "; ".join(left_out[:_NAMED]) + ("; ..." if len(left_out) > _NAMED else "")
+        found.append(f"{len(left_out):,} files of the folder are left out: {shown}")
     absent = [one["name"] for one in figures["classes"] if not one["boxes"]]
     if absent:
         found.append(

@@ -1,7 +1,7 @@
 """The source of an evaluation's images, from which a report reads them again."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,21 @@ def records_source(annotations: Path, split: str, label_map: LabelMap) -> Pictur
     return PictureSource(annotations, split, made.digest, made.splits[split].images)
 
 
-def read_pictures(source: PictureSource, label_map: LabelMap) -> Iterator[tuple[np.ndarray, GroundTruth]]:
+def read_pictures(
+    source: PictureSource, label_map: LabelMap, leave_out: Callable[[str], None] = lambda why: None
+) -> Iterator[tuple[np.ndarray, GroundTruth]]:
     """Read the images with their ground truth, one at a time: uint8 arrays of shape (height, width, 3), RGB.
+
+    Args:
+        source: Where they are.
+        label_map: The classes.
+        leave_out: Called with a line about each file of a folder that is left out.
 
     Raises:
         UserError: They cannot be read, or a class id is not in the label map.
     """
     if source.split is None:
-        yield from ground_truth.read_folder(source.path, label_map)
+        yield from ground_truth.read_folder(source.path, label_map, leave_out)
         return
     if source.split == FOLDS:
         yield from _read_folds(source, label_map)

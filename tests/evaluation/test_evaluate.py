@@ -183,7 +183,7 @@ def test_notes_say_what_to_beware_of():
     import dataclasses
 
     absent, few, difficult, crowded = evaluate.list_caveats(
-        {"figures": dataclasses.asdict(scores.coco_metrics), "model": {}}, truths
+        {"figures": dataclasses.asdict(scores.coco_metrics), "model": {}, "source": {}}, truths
     )
     assert "mask_weared_incorrect" in absent
     assert "without_mask (1)" in few
@@ -191,7 +191,12 @@ def test_notes_say_what_to_beware_of():
     assert "100" in crowded
     assert (
         evaluate.list_caveats(
-            {"figures": dataclasses.asdict(coco.evaluate_detections([], [], coco.LabelMap(()))), "model": {}}, []
+            {
+                "figures": dataclasses.asdict(coco.evaluate_detections([], [], coco.LabelMap(()))),
+                "model": {},
+                "source": {},
+            },
+            [],
         )
         == []
     )

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image
 from facemask.cli import compare_command, eval_command, records_command, report_command
 from facemask.core import charts
 from facemask.core.errors import UserError
+from facemask.data import voc
 from facemask.evaluation import comparison, evaluate, thresholds
 from facemask.evaluation.mistakes import Mistake
 from facemask.evaluation.report import report_charts, report_pages
@@ -70,6 +72,26 @@ def test_eval_on_records_and_on_the_folder_agree(workspace, pictures, painted, c
     again = metrics_of(workspace, "folder")
     for name in ("figures", "operating", "best", "confusion", "thresholds"):
         assert again[name] == metrics[name]
+
+
+def test_what_eval_leaves_out_of_a_folder_is_named(workspace, pictures, painted, capsys):
+    shutil.copy(pictures / "00.png", pictures / "[bold].png")
+    (pictures / "phone.heic").write_bytes(b"")
+    lost = voc.read_voc(pictures / "01.xml")
+    voc.write_voc(pictures / "01.xml", replace(lost, boxes=(voc.Box("with_mask", 500, 500, 600, 600),)))
+    run_eval(workspace, images=pictures)
+    left_out = [
+        "[bold].png: image without XML",
+        "phone.heic: image in a format that is not read",
+        "01.png: image that lost all its boxes",
+    ]
+    assert metrics_of(workspace)["source"]["left_out"] == left_out
+    assert f"3 files of the folder are left out: {'; '.join(left_out)}\n" in capsys.readouterr().out
+    outside = (pictures / "01.xml").read_bytes()
+    for path in pictures.glob("*.xml"):
+        path.write_bytes(outside)
+    with pytest.raises(UserError, match=r"no usable image in it\. `make check IMAGES="):
+        run_eval(workspace, images=pictures)
 
 
 def test_large_pictures_are_measured_in_tiles_as_they_are_detected(workspace, painted, monkeypatch):
