@@ -11,12 +11,13 @@ def main(
 ) -> None:
     """Remove records, exports, predictions, labels for other tools, reports, the demo and caches.
 
-    Images, runs, cross-validations, downloads, recordings of cameras and streams, and .venv are kept.
+    Images, runs, cross-validations, downloads, recordings of cameras and streams, corrected labels, and .venv are kept.
     """
     from facemask.core import cleaning
+    from facemask.data.marked_voc import INFERRED, belongs_to_a_person
 
     root = Path.cwd()  # the defaults of all steps' folders are below it
-    items = cleaning.find_made_files(root)
+    items = cleaning.find_made_files(root, lambda path: belongs_to_a_person(path, INFERRED))
     for item in items:
         what = f"kept, {item.kept}" if item.kept else "would be removed" if dry else "removed"
         print(f"{item.path.relative_to(root)} ({item.size / 1e6:.1f} MB): {what}")

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,20 +30,30 @@ class Item:
     kept: str | None = None
 
 
-def find_made_files(root: Path) -> list[Item]:
+def find_made_files(root: Path, is_a_persons: Callable[[Path], bool] = lambda path: False) -> list[Item]:
     """List the files that steps made below the project's folder, each with the reason to keep it or None.
 
     Removable are records, exports, predictions, labels for other tools, reports, the demo and caches. Listed with a
     reason to keep them are an export whose run no longer has the checkpoint it was made from, recordings of cameras and
-    streams, labels that changed after `make labels` wrote them, cross-validations, the records of folds that
-    cross-validations use, and symbolic links, whose targets others may share.
+    streams, labels that changed after `make labels` or `make infer` wrote them, cross-validations, the records of folds
+    that cross-validations use, and symbolic links, whose targets others may share.
 
     Not listed are images, runs, downloads, the events and snapshots of `make watch`, and what assigns images to splits
     and folds: `boxes.csv`, `inputs.json` (the proportions that `boxes.csv` was made with) and `folds.json`.
+
+    Args:
+        root: The project's folder.
+        is_a_persons: Whether a person has changed an XML since `make infer` wrote it.
     """
+
+    def why_unique(path: Path) -> str | None:
+        if _is_recording(path):
+            return "the recording of a camera or stream"
+        return "not as `make infer` wrote it" if path.suffix.lower() == ".xml" and is_a_persons(path) else None
+
     return [
-        Item(path, _size(path), _reason_to_keep(path, root))
-        for path in dict.fromkeys(_made(root))
+        Item(path, _size(path), _reason_to_keep(path, root, why_unique))
+        for path in dict.fromkeys(_made(root, why_unique))
         if path.is_symlink() or path.exists()
     ]
 
@@ -61,7 +71,7 @@ def remove_items(items: list[Item]) -> int:
     return freed
 
 
-def _made(root: Path) -> Iterator[Path]:
+def _made(root: Path, why_unique: Callable[[Path], str | None]) -> Iterator[Path]:
     annotations, workspace = root / "annotations", root / "workspace"
     for pattern in ("label_map.pbtxt", "records.json", "*.record", "*.record-*-of-*"):
         yield from sorted(annotations.glob(pattern))
@@ -70,19 +80,19 @@ def _made(root: Path) -> Iterator[Path]:
     for folder in ("reports", "predictions", "exported", "labels", "crossval"):
         inside = workspace / folder
         for path in [inside] if inside.is_symlink() else sorted(inside.glob("*")):
-            yield from _around_recordings(path) if folder == "predictions" else [path]
+            yield from _around_unique(path, why_unique) if folder == "predictions" else [path]
     yield from (root / cache for cache in CACHES)
     for folder in ("facemask", "scripts", "tests", "benchmarks"):
         yield from sorted((root / folder).rglob("__pycache__"))
 
 
-def _around_recordings(path: Path) -> Iterator[Path]:
-    """Yield the path; for a folder that holds recordings, yield its contents instead."""
-    if path.is_symlink() or not any(map(_is_recording, path.rglob("*"))):
+def _around_unique(path: Path, why_unique: Callable[[Path], str | None]) -> Iterator[Path]:
+    """Yield the path; for a folder that holds what cannot be made again, yield its contents instead."""
+    if path.is_symlink() or not any(map(why_unique, path.rglob("*"))):
         yield path
     else:
         for inside in sorted(path.iterdir()):
-            yield from _around_recordings(inside)
+            yield from _around_unique(inside, why_unique)
 
 
 def _is_recording(path: Path) -> bool:
@@ -101,11 +111,11 @@ def _is_recording(path: Path) -> bool:
         return path.suffix != ".json" and path.name != "boxes.csv" and not path.name.startswith(".boxes.csv.")
 
 
-def _reason_to_keep(path: Path, root: Path) -> str | None:
+def _reason_to_keep(path: Path, root: Path, why_unique: Callable[[Path], str | None]) -> str | None:
     if path.is_symlink():
         return "a symbolic link"
-    if root / "workspace" / "predictions" in path.parents and _is_recording(path):
-        return "the recording of a camera or stream"
+    if root / "workspace" / "predictions" in path.parents and (reason := why_unique(path)):
+        return reason
     if path.parent == root / "workspace" / "labels" and what_is_not_ours(path):
         return "not as `make labels` wrote it"
     crossval = root / "workspace" / "crossval"

@@ -28,6 +28,7 @@ from facemask.core.files import filling, free_name, is_utf8, unique_names, write
 from facemask.data import images as image_files
 from facemask.data import voc
 from facemask.data.data_rules import printable
+from facemask.data.marked_voc import write_marked_voc
 from facemask.data.perceptual_hash import MAX_DISTANCE, perceptual_hash
 from facemask.data.picture_hashes import hash_pictures
 from facemask.data.voc import Annotation
@@ -475,7 +476,7 @@ def _write_xml(hidden: Path, target: Path, file: str, candidate: Candidate, opti
         return False
     boxes = prelabelling.boxes_in_pixels(above_thresholds(candidate.faces, options.thresholds), *size)
     if boxes:
-        prelabelling.write_prelabel(hidden / xml, Annotation(target / xml, file, *size, boxes))
+        write_marked_voc(hidden / xml, Annotation(target / xml, file, *size, boxes), prelabelling.MARK)
     return bool(boxes)
 
 

@@ -1,24 +1,20 @@
 """Boxes drawn by a model, as Pascal VOC files for a person to correct in labelImg.
 
-A file written here has the mark `prelabel` and a digest of its contents in <source><database>. While the digest
-matches, nobody has changed the file, and a better model may replace it. labelImg drops the mark when it saves, and any
-other change makes the digest wrong. Such a file belongs to a person and is never changed again.
+A better model may replace a file that was written here, until a person changes it: see `marked_voc`.
 """
 
-import glob
-import hashlib
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facemask.core.errors import UserError
-from facemask.data import voc
 from facemask.data.images import read_image
+from facemask.data.marked_voc import belongs_to_a_person, write_marked_voc
 from facemask.data.voc import Annotation, Box
 from facemask.detect.detector import Detector
 from facemask.detect.score_thresholds import above_thresholds
@@ -28,6 +24,7 @@ if TYPE_CHECKING:
     import supervision as sv
 
 MARK = "prelabel"
+"""The mark of `make prelabel` in the files, and of `make next`."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +62,8 @@ class PrelabelSummary:
         return "\n".join(lines)
 
 
-def is_untouched(annotation: Annotation) -> bool:
-    """Whether an annotation is unchanged since `prelabel_pictures` wrote it."""
-    return annotation.source == f"{MARK} {_digest(annotation)}"
-
-
 def prelabel_pictures(detector: Detector, pictures: Sequence[Picture], thresholds: Sequence[float]) -> PrelabelSummary:
-    """Write an XML beside each picture that has none, or whose XML is untouched (`is_untouched`).
+    """Write an XML beside each picture that has none, or whose XML is untouched (see `marked_voc`).
 
     A file that cannot be read is named on stderr and counted, and the other pictures are processed.
 
@@ -89,18 +81,19 @@ def prelabel_pictures(detector: Detector, pictures: Sequence[Picture], threshold
         try:
             if path in shared:
                 raise UserError(f"{picture.path}: another picture has the same XML, {path.name}. Rename one of them.")
-            if _belongs_to_a_person(path):
+            if belongs_to_a_person(path, MARK):
                 kept += 1
                 continue
             image = read_image(picture.path)
             [detections] = detector.detect([image])
             boxes = boxes_in_pixels(above_thresholds(detections, thresholds), image.shape[1], image.shape[0])
             # Checked again, because labelImg may be open on the same folder.
-            if _belongs_to_a_person(path):
+            if belongs_to_a_person(path, MARK):
                 kept += 1
                 continue
             if boxes:
-                write_prelabel(path, Annotation(path, picture.path.name, image.shape[1], image.shape[0], boxes))
+                made = Annotation(path, picture.path.name, image.shape[1], image.shape[0], boxes)
+                write_marked_voc(path, made, MARK)
                 written += 1
                 counts.update(box.label for box in boxes)
             else:
@@ -120,19 +113,6 @@ def _shared(pictures: Iterable[Picture]) -> set[Path]:
     return {path for path, count in counts.items() if count > 1}
 
 
-def _belongs_to_a_person(path: Path) -> bool:
-    others = [file for file in path.parent.glob(f"{glob.escape(path.stem)}.*") if file.suffix.lower() == ".xml"]
-    if not others:
-        return False
-    if others != [path] or path.is_symlink():
-        return True
-    try:
-        return not is_untouched(voc.read_voc(path))
-    except UserError:
-        # An unreadable XML was not written here.
-        return True
-
-
 def boxes_in_pixels(detections: "sv.Detections", width: int, height: int) -> tuple[Box, ...]:
     """The detections of one picture in whole pixels of it, as labelImg writes them. Empty boxes are left out."""
     sides = np.clip(np.rint(np.asarray(detections.xyxy, dtype=float)), 0, [width, height, width, height]).tolist()
@@ -141,17 +121,6 @@ def boxes_in_pixels(detections: "sv.Detections", width: int, height: int) -> tup
         for (xmin, ymin, xmax, ymax), name in zip(sides, detections.data["class_name"], strict=True)
         if xmin < xmax and ymin < ymax
     )
-
-
-def write_prelabel(path: Path, annotation: Annotation) -> None:
-    """Write an annotation of a model, with the mark by which `is_untouched` knows it."""
-    voc.write_voc(path, replace(annotation, source=f"{MARK} {_digest(annotation)}"))
-
-
-def _digest(annotation: Annotation) -> str:
-    # `voc.read_voc` strips spaces.
-    content = (annotation.filename.strip(), annotation.width, annotation.height, annotation.boxes)
-    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def _pictures(count: int) -> str:

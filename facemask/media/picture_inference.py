@@ -45,6 +45,7 @@ class PictureSummary:
             picture.
         runtime: The name of the runtime and the precision.
         signal: The number of the signal that ended the inference early, or None.
+        kept: XML files that a person has changed, which are left as they are.
     """
 
     folder: Path | None
@@ -55,6 +56,7 @@ class PictureSummary:
     milliseconds: float | None
     runtime: str
     signal: int | None = None
+    kept: tuple[Path, ...] = ()
 
     def text(self) -> str:
         """The summary for people, a few lines."""
@@ -68,6 +70,9 @@ class PictureSummary:
             lines.append(f"results in {self.folder}")
         if self.failed:
             lines.append(f"{len(self.failed)} could not be read and were left out; each is named above")
+        if self.kept:
+            names = ", ".join(map(str, self.kept[:3])) + (", ..." if len(self.kept) > 3 else "")
+            lines.append(f"left as a person changed them: {len(self.kept)} XML ({names}). Move them away for new ones")
         if self.signal is not None:
             lines.append("stopped early: the other pictures have no results")
         return "\n".join(lines)
@@ -119,6 +124,7 @@ def infer_pictures(
     by_class = dict(zip(detector.label_map.names, map(float, thresholds), strict=True))
     counts = Counter(dict.fromkeys(detector.label_map.names, 0))
     failed: list[Path] = []
+    kept: list[Path] = []
     times: list[float] = []
     without_faces = 0
     targets = writing.result_paths(pictures, folder)
@@ -138,8 +144,8 @@ def infer_pictures(
                     if "json" in kinds:
                         value = writing.boxes_as_json(picture, size, detections, about, detector.name, by_class)
                         write_json(target.boxes, value)
-                    if "voc" in kinds:
-                        writing.write_voc(target.voc, picture, size, detections)
+                    if "voc" in kinds and not writing.write_voc(target.voc, picture, size, detections):
+                        kept.append(target.voc)
                     if add_rows is not None:
                         add_rows(writing.csv_rows(detections, picture.path, *size))
 
@@ -167,7 +173,15 @@ def infer_pictures(
     speed = median(times[1:]) * 1000 if len(times) > 1 else None
     results = folder if kinds else None
     return PictureSummary(
-        results, dict(counts), len(times), without_faces, tuple(failed), speed, detector.name, stop.signal
+        results,
+        dict(counts),
+        len(times),
+        without_faces,
+        tuple(failed),
+        speed,
+        detector.name,
+        stop.signal,
+        tuple(kept),
     )
 
 

@@ -34,7 +34,7 @@ from PIL import Image
 from facemask.core.errors import UserError
 from facemask.core.files import replacing_file
 from facemask.core.provenance import runtime_versions
-from facemask.data import voc
+from facemask.data.marked_voc import INFERRED, belongs_to_a_person, write_marked_voc
 from facemask.data.voc import Annotation, Box
 from facemask.media.picture_files import Picture
 
@@ -168,15 +168,23 @@ def csv_rows(detections: sv.Detections, *before: object, with_score: bool = True
     ]
 
 
-def write_voc(path: Path, picture: Picture, size: tuple[int, int], detections: sv.Detections) -> None:
-    """Write the boxes of one picture as Pascal VOC, clipped to the picture, in the whole pixels that labelImg needs."""
+def write_voc(path: Path, picture: Picture, size: tuple[int, int], detections: sv.Detections) -> bool:
+    """Write the boxes of one picture as Pascal VOC, clipped to the picture, in the whole pixels that labelImg needs.
+
+    Returns:
+        Whether it was written: a file that a person has changed is left as it is (see `marked_voc`).
+    """
+    if belongs_to_a_person(path, INFERRED):
+        return False
     boxes = []
     for xyxy, name in zip(detections.xyxy, detections["class_name"], strict=True):
-        x0, y0, x1, y1 = (round(float(side)) for side in np.clip(xyxy, 0, [*size, *size]))
+        x0, y0, x1, y1 = (float(round(float(side))) for side in np.clip(xyxy, 0, [*size, *size]))
         if x0 < x1 and y0 < y1:
             boxes.append(Box(str(name), x0, y0, x1, y1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    voc.write_voc(path, Annotation(picture.path.with_suffix(".xml"), picture.path.name, *size, tuple(boxes), "infer"))
+    made = Annotation(picture.path.with_suffix(".xml"), picture.path.name, *size, tuple(boxes))
+    write_marked_voc(path, made, INFERRED)
+    return True
 
 
 def boxes_as_json(

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from facemask.cli import clean_command
 from facemask.core import cleaning
+from facemask.data.marked_voc import INFERRED, write_marked_voc
+from facemask.data.voc import Annotation
 
 GOES = [
     "annotations/label_map.pbtxt",
@@ -172,6 +175,17 @@ def test_recordings_of_cameras_and_streams_stay(project: Path) -> None:
     assert left == {*stays, *killed} - {"clip-2.json"}
     assert {name for name, reason in kept.items() if reason} == left
     assert (project / "workspace" / "images" / "1.png").exists()
+
+
+def test_an_xml_of_infer_that_a_person_corrected_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project / "workspace" / "predictions" / "default"
+    for name in ("2.xml", "sub/3.xml", "4.xml"):
+        write_marked_voc(folder / name, Annotation(folder / name, "2.png", 90, 60, ()), INFERRED)
+    corrected = folder / "sub" / "3.xml"
+    corrected.write_text(corrected.read_text().replace("90", "91"))
+    monkeypatch.chdir(project)
+    clean_command.main()
+    assert [path for path in folder.rglob("*") if path.is_file()] == [corrected]
 
 
 def test_a_whole_folder_that_is_a_link_is_left_alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

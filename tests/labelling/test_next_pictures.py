@@ -16,6 +16,7 @@ from facemask.core.errors import UserError
 from facemask.core.label_map import LabelMap
 from facemask.data import voc
 from facemask.data.labelled_picture import read_labelled_pictures
+from facemask.data.marked_voc import is_untouched
 from facemask.detect import detector_choice
 from facemask.detect.detector_choice import ChosenDetector
 from facemask.labelling import next_pictures, picture_worth, prelabelling
@@ -146,7 +147,7 @@ def test_unsure_pictures_are_copied_prelabelled_and_none_looks_like_another(tmp_
     assert sorted((path, path.read_bytes()) for path in source.rglob("*.*")) == before
     [xml] = result.folder.glob("*.xml")
     annotation = voc.read_voc(xml)
-    assert prelabelling.is_untouched(annotation)
+    assert is_untouched(annotation, prelabelling.MARK)
     assert annotation.boxes == (voc.Box("with_mask", *FACE),)
     assert (annotation.filename, annotation.width, annotation.height) == (xml.with_suffix(".png").name, 96, 72)
     written = json.loads((result.folder / "next.json").read_text())
@@ -193,7 +194,7 @@ def test_what_an_empty_scene_shows_becomes_pictures_without_faces(tmp_path: Path
     pictures, findings = read_labelled_pictures(tmp_path / "images", LABEL_MAP)
     assert findings == []
     assert [(picture.usable, picture.boxes) for picture in pictures] == [(True, ())] * 2
-    assert not prelabelling.is_untouched(voc.read_voc(result.folder / "1.xml"))
+    assert not is_untouched(voc.read_voc(result.folder / "1.xml"), prelabelling.MARK)
     with pytest.raises(UserError, match=str(tmp_path / "hall")):
         collect_next_pictures(
             str(tmp_path / "hall"), tmp_path / "images", Corner(), NextOptions(9, "", (0.95, 0.95), True), {}

@@ -12,6 +12,7 @@ from PIL import Image
 from facemask.cli import prelabel_command
 from facemask.core.label_map import LabelMap
 from facemask.data import voc
+from facemask.data.marked_voc import is_untouched
 from facemask.data.voc import Annotation, Box
 from facemask.detect import detector_choice
 from facemask.detect.detector_choice import ChosenDetector
@@ -70,7 +71,7 @@ def test_boxes_from_the_threshold_on_are_written_in_whole_pixels(tmp_path: Path)
         Box("with_mask", 10, 21, 50, 60),
         Box("without_mask", 0, 70, 100, 80, truncated=True),
     )
-    assert prelabelling.is_untouched(annotation)
+    assert is_untouched(annotation, prelabelling.MARK)
     assert (summary.written, summary.boxes) == (1, {"with_mask": 1, "without_mask": 1})
 
 
@@ -103,6 +104,12 @@ def test_a_persons_files_are_never_written(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in mine} == mine
     assert (tmp_path / "link.xml").is_symlink()
     assert not (tmp_path / "OTHER.xml").exists() or (tmp_path / "OTHER.xml").samefile(tmp_path / "OTHER.XML")
+
+
+def test_the_xml_of_a_longer_name_is_another(tmp_path: Path) -> None:
+    for name in ("a.png", "a.b.png"):
+        picture(tmp_path / name)
+    assert run(FACE, tmp_path).written == run(FACE, tmp_path).written == 2
 
 
 def test_a_better_model_may_write_an_untouched_file_anew(tmp_path: Path) -> None:

@@ -175,6 +175,19 @@ def test_what_is_written_can_be_chosen(tmp_path: Path, model: dict[str, Any]) ->
     assert annotation.boxes == (voc.Box("without_mask", 40, 30, 80, 60),)
 
 
+def test_an_xml_that_a_person_corrected_is_kept(tmp_path: Path, model: dict[str, Any]) -> None:
+    run(tmp_path, model, 2, kinds=frozenset(["voc"]))
+    corrected, untouched = tmp_path / "out" / "0.xml", tmp_path / "out" / "1.xml"
+    corrected.write_text(corrected.read_text().replace("<xmin>40", "<xmin>41"))
+    before = corrected.read_bytes()
+    untouched.write_bytes(untouched.read_bytes())
+    summary = run(tmp_path, model, 2, kinds=frozenset(["voc"]))
+    assert corrected.read_bytes() == before and summary.kept == (corrected,) and summary.exit_code == 0
+    assert f"left as a person changed them: 1 XML ({corrected})" in summary.text()
+    corrected.unlink()
+    assert run(tmp_path, model, 2, kinds=frozenset(["voc"])).kept == ()
+
+
 def test_nothing_is_written_where_nothing_is_wanted(tmp_path: Path, model: dict[str, Any]) -> None:
     summary = run(tmp_path, model, 2, kinds=frozenset())
     assert summary.counts["without_mask"] == 2 and not (tmp_path / "out").exists()
