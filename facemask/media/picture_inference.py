@@ -119,7 +119,7 @@ def infer_pictures(
         blur: Blur the faces in the drawn pictures.
 
     Raises:
-        UserError: The only picture cannot be read, or results cannot be written.
+        UserError: The only picture cannot be read, results cannot be written, or a video has results of the same name.
     """
     by_class = dict(zip(detector.label_map.names, map(float, thresholds), strict=True))
     counts = Counter(dict.fromkeys(detector.label_map.names, 0))
@@ -128,6 +128,10 @@ def infer_pictures(
     times: list[float] = []
     without_faces = 0
     targets = writing.result_paths(pictures, folder)
+    notes = [target.boxes for target in targets if "json" in kinds]
+    # A video `boxes.mov` has a table of the same name, and `boxes.json`.
+    for note in [*notes, (folder / writing.TABLE).with_suffix(".json")] if "csv" in kinds else notes:
+        writing.refuse_other_results(note, "image")
 
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(signals.listening_for_signals())

@@ -11,6 +11,7 @@ with the source and the provenance:
       "source": {"name": "clip.mov", "live": false, "width": 1280, "height": 720, "frames": 250, "seconds": 9.96,
                  "detected": 250, "missed": 0, "stopped": false, "troubles": 0},
       "faces": {"with_mask": 3, "without_mask": 1, "mask_weared_incorrect": 0},
+      "results": ["clip.mp4", "clip.csv"],
       "made": {provenance}
     }
 """
@@ -157,7 +158,7 @@ def infer_footage(
 
     Raises:
         UserError: `blur` with frames in which the detector does not run: a face that appears in them would be visible.
-            No frame can be decoded, or the results cannot be written.
+            No frame can be decoded, the results cannot be written, or a picture has results of the same name.
     """
     if blur and detect_every != 1:
         raise UserError("BLUR=1: needs DETECT_EVERY=1. In a frame without a detection a new face would stay visible.")
@@ -174,6 +175,10 @@ def infer_footage(
     taken: list[Frame] = []  # the first and the latest frame that the detector was given
     latest: list[np.ndarray] = []
     results = tuple(path for kind, path in (("image", movie), ("csv", table)) if kind in kinds)
+    if kinds:
+        writing.refuse_other_results(note, "source")
+    if table in results and table.name == writing.TABLE and table.with_name(f"{table.name}.json").exists():
+        raise UserError(f"{table}: belongs to pictures. Rename the video, or move the table and its JSON away.")
 
     def warn(words: str) -> None:
         nonlocal troubles
@@ -298,6 +303,7 @@ def infer_footage(
             "troubles": troubles,
         },
         "faces": tracking.faces,
+        "results": [path.name for path in results],
         "made": provenance.made_by(
             "infer",
             model=about if trial is None else about | {"slices": bool(trial.chosen)},
@@ -311,6 +317,9 @@ def infer_footage(
     if results or "json" in kinds:
         with writing.naming_errors(folder):
             write_json(note, value)
+        for old in {movie, table}.difference(results):
+            if old.exists():
+                print(f"{old}: of an earlier run; {note} does not describe it", file=sys.stderr)
         results = (*results, note)
     speed = median(times[1:]) * 1000 if len(times) > 1 else None
     broken = bool(troubles) and not footage.live

@@ -21,6 +21,7 @@ Boxes are in pixels of the upright image, in the order of falling scores. The dr
 
 import contextlib
 import csv
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ def result_paths(pictures: Sequence[Picture], folder: Path) -> list[ResultPaths]
     """Choose the paths of the results of each picture: its relative path below `folder`.
 
     A picture in a format that is not written, such as GIF, becomes a PNG. Where the names of pictures differ only in
-    their suffix, the suffix becomes part of the results' names: `a.jpg`, `a.jpg.json`, `a.png`, `a.png.json`.
+    their suffix, the suffix becomes part of the results' names: `a.jpg`, `a.jpg.json`, `a.png`, `a.png.json`. So it
+    does for `boxes.csv.jpg`, since `boxes.csv.json` is that of the table.
 
     Raises:
         UserError: A result would overwrite one of the pictures, or the results of two pictures have the same name.
@@ -110,7 +112,8 @@ def result_paths(pictures: Sequence[Picture], folder: Path) -> list[ResultPaths]
     found = []
     taken: dict[str, Picture] = {}
     for picture in pictures:
-        alone = stems[str(picture.name.with_suffix("")).casefold()] == 1
+        whole = str(picture.name.with_suffix("")).casefold()
+        alone = stems[whole] == 1 and whole != TABLE
         stem = picture.name.stem if alone else picture.name.name
         kept = picture.name.suffix.lower() in _WRITTEN_AS
         image = picture.name.name if kept else f"{stem}.png"
@@ -128,6 +131,23 @@ def result_paths(pictures: Sequence[Picture], folder: Path) -> list[ResultPaths]
                 )
         found.append(target)
     return found
+
+
+def refuse_other_results(note: Path, kind: str) -> None:
+    """Raise a UserError if the JSON of results is that of another kind of source, whose results would lose it.
+
+    Args:
+        note: The file, which need not exist.
+        kind: The key of what is to be written: `image` for a picture, `source` for a video, a camera or a stream.
+    """
+    other = "source" if kind == "image" else "image"
+    try:
+        value = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(value, dict) and other in value:
+        ours, theirs = ("picture", "video") if kind == "image" else ("video", "picture")
+        raise UserError(f"{note}: belongs to a {theirs}. Rename the {ours}, or move the results of the {theirs} away.")
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

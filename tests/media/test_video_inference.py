@@ -2,6 +2,7 @@ import csv
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,10 @@ import psutil
 import pytest
 import supervision as sv
 from made_video import ABOUT, SquareFinder
+from PIL import Image
 
 from facemask.core.errors import UserError
-from facemask.media import recordings, video_inference
+from facemask.media import picture_files, picture_inference, recordings, video_inference
 from facemask.media.footage import Footage, Frame, Stopped, Warn
 
 THRESHOLDS = (0.5, 0.5)
@@ -193,6 +195,44 @@ def test_only_what_is_wanted_is_written(clip: Path, tmp_path: Path) -> None:
         footage = recordings.open_file(clip)
         video_inference.infer_footage(SquareFinder(), ABOUT, footage, folder, THRESHOLDS, frozenset(kinds), seconds=0.2)
         assert sorted(path.name for path in folder.glob("*")) == names
+
+
+def test_results_of_an_earlier_run_are_named(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kinds, results in ((["image", "csv"], ["clip.mp4", "clip.csv"]), (["csv"], ["clip.csv"])):
+        assert capsys.readouterr().err == ""
+        video_inference.infer_footage(
+            SquareFinder(), ABOUT, recordings.open_file(clip), tmp_path, THRESHOLDS, frozenset(kinds)
+        )
+        assert json.loads((tmp_path / "clip.json").read_text())["results"] == results
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 'clip.mp4'}: of an earlier run; {tmp_path / 'clip.json'} does not describe it\n"
+    )
+
+
+def test_videos_and_pictures_keep_their_results_apart(clip: Path, tmp_path: Path) -> None:
+    video, out = shutil.copy(clip, tmp_path / "boxes.mp4"), tmp_path / "out"
+    Image.fromarray(made_video.frame(1)).save(tmp_path / "boxes.png")
+
+    def of_the_video(*kinds: str) -> None:
+        footage = recordings.open_file(video)
+        video_inference.infer_footage(SquareFinder(), ABOUT, footage, out, THRESHOLDS, frozenset(kinds))
+
+    def of_the_picture(*kinds: str) -> None:
+        found = picture_files.find_pictures(str(tmp_path / "boxes.png"))
+        picture_inference.infer_pictures(SquareFinder(), ABOUT, found, out, THRESHOLDS, frozenset(kinds))
+
+    for one, kind, other, kinds, name in (
+        (of_the_video, "image", of_the_picture, ("json", "csv"), "boxes.json"),
+        (of_the_picture, "json", of_the_video, ("image", "csv"), "boxes.json"),
+        (of_the_picture, "csv", of_the_video, ("csv",), "boxes.csv"),
+    ):
+        one(kind)
+        before = {path: path.read_bytes() for path in out.iterdir()}
+        for wanted in kinds:
+            with pytest.raises(UserError, match=f"^{out / name}: belongs to "):
+                other(wanted)
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
+        shutil.rmtree(out)
 
 
 def test_it_ends_after_the_seconds_wanted(clip: Path, tmp_path: Path) -> None:

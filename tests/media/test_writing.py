@@ -33,6 +33,11 @@ def test_targets_keep_relative_paths_and_never_collide() -> None:
     assert len({str(path).casefold() for target in found for path in (target.image, target.boxes)}) == 16
 
 
+def test_the_json_of_a_picture_is_not_that_of_the_table() -> None:
+    found = writing.result_paths(pictures("boxes.csv.jpg", "sub/boxes.csv.jpg"), Path("out"))
+    assert [str(t.boxes) for t in found] == ["out/boxes.csv.jpg.json", "out/sub/boxes.csv.json"]
+
+
 @pytest.mark.parametrize("names", [("a.gif", "a.jpg", "a.gif.png"), ("a.png", "a.jpg", "a.jpg.bmp")])
 def test_results_of_the_same_name_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(UserError, match=f"^in/{names[0]} and in/{names[2]}: |^in/{names[1]} and in/{names[2]}: "):
