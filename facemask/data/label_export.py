@@ -119,7 +119,10 @@ def export_labels(
             names = [path.relative_to(beside).as_posix() for path in label_folders.files_in(beside)]
             write_json(beside / label_folders.NOTE, {"made": made_by("labels", **settings), "files": names})
     except OSError as error:
-        raise UserError(f"{error.filename or target}: {error.strerror or error}.") from None
+        why = f"cannot be written ({error.strerror or error})"
+        raise UserError(
+            f"{target}: {why}. Make {target.absolute().parent} writable, or give another FOLDER=."
+        ) from None
     boxes = sum((picture.class_counts for picture in usable), Counter())
     return ExportReport(target, len(exported), boxes, tuple(_notes(pictures, usable, format_name)))
 

@@ -1,10 +1,13 @@
 """`make labels`, and that no box moves on the way out and in again."""
 
+import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import made_data
 import made_labels
@@ -235,3 +238,18 @@ def test_bad_labels_and_a_wrong_format_are_refused(root: Path) -> None:
     with pytest.raises(UserError, match=r"bad\.(jpg|xml): .*with_mask"):
         export(root, "coco")
     assert not (root.parent / "coco").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_data.save(tmp_path / "images", "a.jpg")
+    really = Path.mkdir
+
+    def mkdir(path: Path, *args: Any, **options: Any) -> None:  # permissions do not bind root
+        if path.name.startswith("."):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        really(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    said = f"{tmp_path / 'coco'}: cannot be written (Permission denied). Make {tmp_path} writable"
+    with pytest.raises(UserError, match=f"^{re.escape(said)}"):
+        export(tmp_path / "images", "coco")
