@@ -67,9 +67,7 @@ RULES = {
     "image_without_xml": Rule(
         WARNING, "image without XML", "Not used. Label it; if it shows nobody, save it without boxes."
     ),
-    "unread_format": Rule(
-        WARNING, "image in a format that is not read", "Not used. Convert it to JPEG or PNG; `make check` names it."
-    ),
+    "unread_format": Rule(WARNING, "image in a format that is not read", "Not used. Convert it to JPEG or PNG."),
     "link_not_followed": Rule(WARNING, "folder that is a symbolic link", "Not used. Copy the folder itself there."),
     "box_clipped": Rule(WARNING, "box past the edge of the image", "Clipped to the image."),
     "box_outside": Rule(WARNING, "box outside the image", "Dropped."),

@@ -32,7 +32,7 @@ from facemask.core.label_map import LabelMap
 from facemask.core.provenance import made_by
 from facemask.core.worker_processes import Ordered
 from facemask.data import earlier_records, manifest, shards, splits
-from facemask.data.data_rules import RULES, Finding, refuse_stopping_findings, stopping_findings
+from facemask.data.data_rules import RULES, Finding, printable, refuse_stopping_findings, stopping_findings
 from facemask.data.discovery import DiscoveredPicture, discover_pictures, path_below
 from facemask.data.labelled_picture import LabelledPicture
 from facemask.data.manifest import Manifest
@@ -76,10 +76,14 @@ class RecordOptions:
 
 @dataclass(frozen=True)
 class RuleCount:
-    """How often a rule was broken: the number of files, and the number of times (boxes, if it is about boxes)."""
+    """How often a rule was broken: the number of files, and the number of times (boxes, if it is about boxes).
+
+    `names` are the first three files, separated by commas.
+    """
 
     files: int = 0
     count: int = 0
+    names: str = ""
 
 
 @dataclass(frozen=True)
@@ -295,6 +299,7 @@ class _Tally:
         self._boxes: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         self._max_boxes = dict.fromkeys(SPLITS, 0)
         self._found: dict[str, Counter[str]] = {}
+        self._first: dict[str, list[str]] = {}
         self._digest = hashlib.sha256()
         self._images = dict.fromkeys(SPLITS, 0)
         self.examples = dict.fromkeys(SPLITS, 0)
@@ -304,6 +309,9 @@ class _Tally:
     def note(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
             self._found.setdefault(finding.rule, Counter()).update(files=1, count=finding.count)
+            first = self._first.setdefault(finding.rule, [])
+            if len(first) < 4:
+                first.append("..." if len(first) == 3 else printable(finding.path))
             self.stopping += stopping_findings([finding])
 
     def add(self, split: str, picture: LabelledPicture) -> None:
@@ -314,7 +322,11 @@ class _Tally:
         self._digest.update(hashlib.sha256(told.encode()).digest())
 
     def found(self) -> dict[str, RuleCount]:
-        return {rule: RuleCount(**self._found[rule]) for rule in RULES if rule in self._found}
+        return {
+            rule: RuleCount(**self._found[rule], names=", ".join(self._first[rule]))
+            for rule in RULES
+            if rule in self._found
+        }
 
     def splits(self, files: Mapping[str, Sequence[RecordFile]]) -> dict[str, manifest.Split]:
         return {

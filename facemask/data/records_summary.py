@@ -85,7 +85,8 @@ def print_found(console: Console, found: Mapping[str, RuleCount]) -> None:
                 count = (
                     f"{times.count:,} in {times.files:,} files" if times.count != times.files else f"{times.count:,}"
                 )
-                line = f"[{_STYLES[level]}]{level}: {rule.title}: {count}.[/] {rule.advice}"
+                names = f" ({escape(times.names)})" if times.names else ""
+                line = f"[{_STYLES[level]}]{level}: {rule.title}: {count}{names}.[/] {rule.advice}"
                 console.print(line, soft_wrap=True)
 
 

@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 from made_data import CLASSES, box, save
 
 from facemask.core.errors import UserError
-from facemask.data import data_rules, ground_truth, images, make_records, manifest, shards, tfexample, tfrecord, voc
+from facemask.data import (
+    data_rules,
+    ground_truth,
+    images,
+    make_records,
+    manifest,
+    records_summary,
+    shards,
+    tfexample,
+    tfrecord,
+    voc,
+)
 from facemask.data.discovery import discover_pictures
 from facemask.data.labelled_picture import GroundTruth
 from facemask.data.make_records import RecordOptions, RecordsReport
@@ -227,6 +238,16 @@ def test_repetitions_that_make_no_sense(text: str):
     assert make_records.parse_repeat(" with_mask=3, without_mask=2,", CLASSES) == {"with_mask": 3, "without_mask": 2}
 
 
+def test_files_that_are_not_used_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    save(tmp_path / "i", "a.jpg")
+    for name in ("b.heic", "[c].heic", "d.heic", "e.heic"):
+        (tmp_path / "i" / name).write_bytes(b"")
+    for _ in range(2):  # the second time the records are up to date
+        records_summary.print_records(make(tmp_path / "i", tmp_path / "a"), tmp_path / "a")
+        said = "in a format that is not read: 4 ([c].heic, b.heic, d.heic, ...). Not used. Convert it to JPEG or PNG."
+        assert said in capsys.readouterr().out
+
+
 def test_what_was_changed_is_counted(tmp_path: Path):
     save(tmp_path / "i", "clipped.jpg", [box(corners=(50, 10, 70, 20)), box(corners=(50, 10, 65, 20)), box()])
     save(tmp_path / "i", "dropped.jpg", [box(corners=(5, 5, 5, 9)), box()])
@@ -422,8 +443,8 @@ def test_the_public_data_set(tmp_path: Path):
     per_class = {"with_mask": 2922, "without_mask": 666, "mask_weared_incorrect": 113}
     assert {name: found[name] for name in CLASSES.names} == per_class
     assert not {"alike_in_split_folders", "alike_in_several_splits"} & set(report.found)
-    assert report.found["alike"] == make_records.RuleCount(files=15, count=30)
-    assert report.found["box_clipped"] == make_records.RuleCount(files=10, count=11)
+    assert (report.found["alike"].files, report.found["alike"].count) == (15, 30)
+    assert (report.found["box_clipped"].files, report.found["box_clipped"].count) == (10, 11)
     assert not {"box_empty", "box_outside", "lost_all_boxes"} & set(report.found)
     assert max(split.max_boxes for split in report.manifest.splits.values()) == 115
 
