@@ -129,5 +129,5 @@ def _parse_options(step: str, text: str) -> Mapping[str, str]:
     try:
         command.make_context(step, make_variables.to_arguments(command, step, given))
     except typer.BadParameter as error:
-        raise UserError(f"{where}: {error.message} See `make {step} HELP=1`.") from None
+        raise UserError(f"{step.upper()}_OPTIONS: {make_variables.refusal(command, step, given, error)}") from None
     return {name.lower(): value for name, value in given.items() if value}  # an empty one means the default

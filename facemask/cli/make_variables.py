@@ -58,6 +58,13 @@ def run_with_variables(command: TyperCommand, step: str, given: dict[str, str], 
     command(args=arguments, prog_name=f"make {step}")
 
 
+def refusal(command: TyperCommand, step: str, given: dict[str, str], error: typer.BadParameter) -> str:
+    """What a step says of a variable whose value it refuses."""
+    name = next((name for name, option in variables_of(command).items() if option is error.param), "")
+    said = error.message.removeprefix("Value error, ").rstrip(".")
+    return f"{name}={given.get(name, '')}: {said}. See `make {step} HELP=1`."
+
+
 def to_arguments(
     command: TyperCommand, step: str, given: dict[str, str], others: list[TyperCommand] | None = None
 ) -> list[str]:

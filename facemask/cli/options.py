@@ -146,7 +146,7 @@ def _check_sizes(text: str) -> str:
     try:
         parse_sizes(text)
     except UserError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error).removeprefix(f"FACES_SIZE={text}: ")) from None
     return text
 
 

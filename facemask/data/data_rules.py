@@ -139,7 +139,7 @@ def refuse_stopping_findings(root: Path, findings: Iterable[Finding], shown: int
     bad = stopping_findings(findings)
     if not bad:
         return
-    lines = [f"  {finding}. {RULES[finding.rule].advice}" for finding in bad[:shown]]
+    lines = [f"  {str(finding).rstrip('.')}. {RULES[finding.rule].advice}" for finding in bad[:shown]]
     if len(bad) > shown:
         lines.append(f"  ... and {len(bad) - shown} more; `make check` lists all.")
     raise UserError("\n".join([f"{root}: {len(bad)} problem(s) to correct first:", *lines]))

@@ -134,6 +134,17 @@ def test_an_unknown_variable_names_the_nearest_and_lists_all(wrong: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("step", "name", "value"), [("train", "STEPS", "a"), ("train", "PRECISION", "a"), ("infer", "FACES_SIZE", "10")]
+)
+def test_a_refused_value_is_named_once_and_its_sentence_ends(step: str, name: str, value: str) -> None:
+    with pytest.raises(UserError) as error:
+        make_variables.run_with_variables(command_of(step), step, {name: value}, [])
+    said = str(error.value)
+    assert said.startswith(f"{name}={value}: ") and said.endswith(f". See `make {step} HELP=1`.")
+    assert said.count(name) == 1 and ".." not in said and "Value error" not in said
+
+
+@pytest.mark.parametrize(
     ("step", "given"),
     [
         ("import", {"FROM": "~/gone"}),

@@ -8,7 +8,7 @@ import pytest
 from made_data import CLASSES, box, save
 
 from facemask.core.errors import UserError
-from facemask.data import check_page, dataset_check, make_records
+from facemask.data import check_page, dataset_check, make_records, records_summary
 from facemask.data.anchors import Anchors
 from facemask.data.dataset_check import CheckedDataset
 from facemask.data.splits import SPLITS, Proportions
@@ -74,6 +74,12 @@ def test_tiny_boxes_depend_on_the_training_size(tmp_path: Path):
     for size, tiny in ((64, ["box_tiny"]), (128, [])):
         checked = dataset_check.check_data_set(tmp_path, tmp_path, CLASSES, Proportions(), Anchors(size, 2.0))
         assert [finding.rule for finding in checked.findings] == tiny
+
+
+def test_the_number_of_errors_is_said_in_any_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    save(tmp_path / "images", "a.jpg", [box("mask")])
+    records_summary.print_checked(look(tmp_path / "images", tmp_path / "a"), tmp_path / "data.html")
+    assert "\nErrors: 1. Report: " in capsys.readouterr().out
 
 
 def test_page_is_whole_and_harmless(tmp_path: Path):

@@ -250,6 +250,11 @@ def test_refusals_are_listed():
     refuse_stopping_findings(Path("images"), [Finding(name, "a") for name, rule in RULES.items() if not rule.stops])
 
 
+def test_a_finding_that_ends_in_a_full_stop_gets_no_second_one():
+    with pytest.raises(UserError, match=r"XML that is not an annotation: has a document type\. Correct or remove it\."):
+        refuse_stopping_findings(Path("images"), [Finding("bad_xml", "a.xml", "has a document type.")])
+
+
 def test_every_rule_that_stops_is_an_error():
     assert all(rule.level == ERROR for rule in RULES.values() if rule.stops)
 

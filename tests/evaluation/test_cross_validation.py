@@ -432,7 +432,7 @@ def test_variables_that_a_step_refuses(text, named, annotations, tmp_path):
 
 def test_sizes_that_cannot_be_are_refused_before_anything_is_trained(annotations, tmp_path):
     common = {"annotations": annotations, "crossval": tmp_path / "crossval"}
-    with pytest.raises(UserError, match="FACES_SIZE=1280,960"):
+    with pytest.raises(UserError, match=r"^EVAL_OPTIONS: FACES_SIZE=1280,960: must be "):
         crossval_command.main(system="two_stage", eval_options="FACES_SIZE=1280,960", **common)
     with pytest.raises(UserError, match="SIZE=100"):
         crossval_command.main(system="ssd", export_options="SIZE=100", **common)

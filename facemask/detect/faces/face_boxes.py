@@ -52,6 +52,6 @@ def limit_opencv_threads() -> None:
 
 
 def cannot_load(path: Path, what: str, error: Exception) -> UserError:
-    """The error for a file that cannot be loaded. The libraries' own messages are long and name their source files."""
-    reason = " ".join(str(error).split()).rpartition("error: ")[2] or type(error).__name__
-    return UserError(f"{path}: cannot be loaded as {what} ({reason[:200]}). Give another with FACES_MODEL=<file>.")
+    """The error for a file that cannot be loaded. The libraries' own errors name their source files and no reason."""
+    reason = f" ({error})" if isinstance(error, ValueError | ImportError) else ": it is damaged or of another kind"
+    return UserError(f"{path}: cannot be loaded as {what}{reason}. Give another with FACES_MODEL=<file>.")
