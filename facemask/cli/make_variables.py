@@ -51,10 +51,7 @@ def run_with_variables(command: TyperCommand, step: str, given: dict[str, str], 
     try:
         command.make_context(step, list(arguments))
     except typer.BadParameter as error:
-        name = next((name for name, option in variables_of(command).items() if option is error.param), "")
-        wrong = f"{name}={given.get(name, '')}: "
-        reason = error.message.removeprefix(wrong).rstrip(".")
-        raise UserError(f"{wrong}{reason}. See `make {step} HELP=1`.") from None
+        raise UserError(refusal(command, step, given, error)) from None
     command(args=arguments, prog_name=f"make {step}")
 
 
