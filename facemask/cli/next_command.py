@@ -48,6 +48,7 @@ def main(
     from facemask.data.splits import SPLITS
     from facemask.detect import detector_choice
     from facemask.labelling import next_pictures
+    from facemask.media.sources import is_footage
 
     if not from_:
         raise UserError("Say where to choose from: make next FROM=<folder or video>.")
@@ -55,9 +56,10 @@ def main(
         run_folder(images, name, "NAME")
     if name in SPLITS:
         raise UserError(f"NAME={name}: a folder of this name in {images} is that split. Choose another name.")
-    chosen = detector_choice.choose_detector(which.choice(), is_shared=other in detector_choice.NAMES)
+    choice = which.choice(moving=is_footage(from_))
+    chosen = detector_choice.choose_detector(choice)
     least = chosen.parse_thresholds(threshold, reports)
-    rival = detector_choice.choose_other_detector(which.choice(), other) if other else None
+    rival = detector_choice.choose_other_detector(choice, other) if other else None
     how = next_pictures.NextOptions(count, name, least, negatives, every, apart, processes)
     made = made_by(
         "next", **vars(which), source=from_, count=count, negatives=negatives, other=other, threshold=threshold

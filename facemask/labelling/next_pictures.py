@@ -207,21 +207,42 @@ def collect_next_pictures(
         notes.append(f"Left out, because they cannot be read: {len(damaged):,}. {' '.join(damaged[:_NAMED])}{more}")
     if options.negatives:
         name = name.replace("next-", "negatives-", 1)
-        rated = [replace(one, worth=worth_as_negative(one, options.thresholds), reasons={}) for one in candidates]
-        candidates = [one for one in rated if one.worth > 0]
+        scores = [worth_as_negative(one, options.thresholds) for one in candidates]
+        candidates = [
+            replace(one, worth=score, reasons={"detected": round(score, 3)})
+            for one, score in zip(candidates, scores, strict=True)
+            if score > 0
+        ]
         if not candidates:
             raise UserError(f"FROM={source}: nothing was detected in {seen:,} pictures, so there is nothing to learn.")
     there = [known.perceptual_hash for known in hash_pictures(folder, options.processes) if known.perceptual_hash >= 0]
-    places = choose(candidates, options.count, there, options.apart if footage else 0.0)
+    apart = options.apart if footage else 0.0
+    places = choose(candidates, options.count, there, apart)
     if not places:
-        raise UserError(f"FROM={source}: all of its {seen:,} pictures look like pictures in {folder}.")
-    if len(places) < min(options.count, len(candidates)):
-        near = f"are less than {options.apart:g} s (APART=) from these, or " if footage and options.apart else ""
-        notes.append(f"Only {len(places):,} are chosen: the others {near}look like these or like pictures in {folder}.")
+        which = "pictures with detections" if options.negatives else "pictures"
+        raise UserError(f"FROM={source}: all of its {len(candidates):,} {which} look like pictures in {folder}.")
+    if len(places) < options.count:
+        notes.append(_about_the_others(candidates, places, apart, seen, folder))
     chosen = [candidates[place] for place in places]
     plain = options.name or re.sub(r"[^\w.-]+", "_", name).strip("._-")[:80]
     target, prelabelled = write_next(folder, plain, chosen, options, footage, made)
     return NextPictures(target, tuple(chosen), seen, prelabelled, options.negatives, tuple(notes))
+
+
+def _about_the_others(
+    candidates: Sequence[Candidate], places: Sequence[int], apart: float, seen: int, folder: Path
+) -> str:
+    """A note on fewer pictures than were wanted: why the others are not among them."""
+    others = [one for place, one in enumerate(candidates) if place not in places]
+    near = sum(any(abs(one.time - candidates[place].time) < apart for place in places) for one in others)
+    counted = {
+        f"less than {apart:g} s from a chosen frame": near,
+        f"like a chosen picture or one in {folder}": len(others) - near,
+        "without a detection": seen - len(candidates),
+    }
+    why = ", ".join(f"{count:,} {what}" for what, count in counted.items() if count)
+    end = f". The others: {why}." if why else ": there are no others."
+    return f"No more than {len(places):,} could be chosen{end}"
 
 
 def _about_snapshots(pictures: Sequence[Picture]) -> list[str]:
@@ -481,6 +502,11 @@ def _write_xml(hidden: Path, target: Path, file: str, candidate: Candidate, opti
 
 
 def _because(candidate: Candidate) -> str:
-    said = {"unsure": "unsure", "disagreement": "detectors disagree", "track": "flips or is lost on a track"}
-    parts = [f"{said[part]} {value:.2f}" for part, value in candidate.reasons.items() if part in said and value > 0]
-    return ", ".join(parts) or f"unlike the others ({candidate.worth:.2f})"
+    said = {
+        "unsure": "unsure",
+        "disagreement": "detectors disagree",
+        "track": "flips or is lost on a track",
+        "detected": "detected",
+    }
+    parts = [f"{said[part]} {value:.2f}" for part, value in candidate.reasons.items() if value >= 0.01]
+    return ", ".join(parts) or "unlike the others"

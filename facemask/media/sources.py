@@ -66,6 +66,11 @@ KINDS = (Kind(_is_camera, _open_camera), Kind(is_address, _open_stream), Kind(_i
 """The kinds of footage. A text that matches none of them names pictures."""
 
 
+def is_footage(source: str) -> bool:
+    """Whether a text names a camera, a stream or a video file that is there. Opens nothing."""
+    return any(kind.matches(source) for kind in KINDS)
+
+
 def find_source(source: str) -> list[Picture] | Footage:
     """Find what `source` names: a picture, a folder, a glob, a video file, a camera's number or a stream's URL.
 

@@ -159,7 +159,7 @@ def test_unsure_pictures_are_copied_prelabelled_and_none_looks_like_another(tmp_
     again = collect(source, images, count=9)
     assert again.folder == images / "next-pile-2"
     assert {one.name for one in again.chosen} == {"0.png", "2.png", "4.png"}
-    assert "Only 3 are chosen" in again.text()
+    assert f"No more than 3 could be chosen. The others: 5 like a chosen picture or one in {images}." in again.text()
 
 
 def test_a_folder_of_few_pictures_has_no_others_that_look_alike(tmp_path: Path) -> None:
@@ -191,6 +191,8 @@ def test_what_an_empty_scene_shows_becomes_pictures_without_faces(tmp_path: Path
     result = collect(tmp_path / "hall", tmp_path / "images", count=9, negatives=True)
     assert [one.name for one in result.chosen] == ["1.png", "2.png"]
     assert result.folder.name == "negatives-hall"
+    assert result.text().startswith("1.png: detected 0.90\n2.png: detected 0.60\n")
+    assert result.notes == ("No more than 2 could be chosen. The others: 2 without a detection.",)
     pictures, findings = read_labelled_pictures(tmp_path / "images", LABEL_MAP)
     assert findings == []
     assert [(picture.usable, picture.boxes) for picture in pictures] == [(True, ())] * 2
@@ -239,6 +241,13 @@ def test_frames_of_a_video_are_saved_with_their_time(tmp_path: Path, monkeypatch
     rows = json.loads((result.folder / "next.json").read_text())["pictures"]
     assert {(row["source"], round(row["seconds"], 2)) for row in rows} == {("hall.mp4", round(one, 2)) for one in times}
     assert len(list(result.folder.glob("*.xml"))) == 4
+    assert result.notes == ("No more than 4 could be chosen. The others: 36 less than 1 s from a chosen frame.",)
+
+
+def test_a_clear_picture_is_not_called_unsure(tmp_path: Path) -> None:
+    save(tmp_path / "pile" / "a.png", 1, 0.98)
+    result = collect(tmp_path / "pile", tmp_path / "images", count=3)
+    assert result.text().startswith("a.png: unlike the others\nNo more than 1 could be chosen: there are no others.\n")
 
 
 def test_a_damaged_picture_is_left_out_and_named(tmp_path: Path) -> None:

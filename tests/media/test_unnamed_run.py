@@ -19,6 +19,8 @@ from facemask.detect import detector_choice
         ("infer", {"IMG": "film.mp4"}, "ready-fast"),
         ("infer", {"IMG": "http://127.0.0.1:9/video"}, "ready-fast"),
         ("watch", {"CONFIG": "watch.yaml"}, "ready-fast"),
+        ("next", {"FROM": "film.mp4"}, "ready-fast"),
+        ("next", {"FROM": "photo.jpg"}, "ready"),
         ("eval", {}, "ready"),
         ("prelabel", {"IMAGES": "."}, "ready"),
         ("infer", {"IMG": "film.mp4", "RUN": "ready"}, "ready"),
