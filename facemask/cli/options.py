@@ -158,7 +158,7 @@ class DetectorOptions:
         str,
         typer.Option(
             help="Name of the exported run, or ready, ready-fast or ready-ssd (which come with facemask). Empty: "
-            f"{RUN}; where no model was exported, {FAST} to infer and watch cameras and videos, else ready."
+            f"{RUN}; where no model was exported, {FAST} for cameras and videos, else ready."
         ),
     ] = ""
     detector: Annotated[
