@@ -22,4 +22,4 @@ def main(
         column.justify = "right"
     for one in found:
         table.add_row(*one.row())
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)

@@ -69,10 +69,10 @@ class CheckedDataset:
 
     @property
     def best_scale(self) -> float:
-        """The anchor scale that covers the most boxes; of several equal ones, the middle one."""
+        """The anchor scale that covers the most boxes; of several equal ones, the nearest to that of the anchors."""
         most = round(max(self.coverage.values()), 3)
         best = [scale for scale, part in self.coverage.items() if round(part, 3) == most]
-        return best[(len(best) - 1) // 2]
+        return min(best, key=lambda scale: abs(scale - self.anchors.scale))
 
     def per_class(self, split: str) -> dict[str, int]:
         """Number of boxes of each class in a split, all classes in the order of their ids."""

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -80,6 +81,18 @@ def test_the_number_of_errors_is_said_in_any_number(tmp_path: Path, capsys: pyte
     save(tmp_path / "images", "a.jpg", [box("mask")])
     records_summary.print_checked(look(tmp_path / "images", tmp_path / "a"), tmp_path / "data.html")
     assert "\nErrors: 1. Report: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("equal", "named"), [((1.0, 1.5, 2.0), 2.0), ((2.5, 4.0, 6.0), 2.5), ((4.0,), 4.0)], ids=["own", "nearest", "only"]
+)
+def test_of_anchor_scales_that_cover_as_much_the_models_own_is_named(
+    tmp_path: Path, equal: tuple[float, ...], named: float
+):
+    save(tmp_path / "images", "a.jpg", [box("with_mask")])
+    checked = look(tmp_path / "images", tmp_path / "a")
+    coverage = {scale: 0.9 if scale in equal else 0.8 for scale in (1.0, 1.5, 2.0, 2.5, 4.0, 6.0)}
+    assert dataclasses.replace(checked, coverage=coverage).best_scale == named
 
 
 def test_page_is_whole_and_harmless(tmp_path: Path):

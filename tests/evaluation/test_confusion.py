@@ -1,8 +1,12 @@
+import io
+
 import numpy as np
 import pytest
 from made_detections import found, street, truth
+from rich.console import Console
 
 from facemask.evaluation import confusion, mistakes
+from facemask.evaluation.report import metric_tables
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -100,3 +104,12 @@ def test_everything_is_counted_once():
     assert [m.weight for m in made if m.kind == "false alarm"] == sorted(
         (m.weight for m in made if m.kind == "false alarm"), reverse=True
     )
+
+
+def test_a_narrow_terminal_cuts_no_class():
+    labels = ["with_mask", "without_mask", "mask_weared_incorrect", "background"]
+    table = metric_tables._confusion(labels, np.zeros((4, 4), int))
+    console = Console(width=70, record=True, file=io.StringIO())
+    console.print(table)
+    lines = [line.split("┃")[2:-1] for line in console.export_text().splitlines() if line.startswith("┃")]
+    assert ["".join(cells).replace(" ", "") for cells in zip(*lines, strict=True)] == labels

@@ -1,7 +1,9 @@
 import json
 import os
+import re
 from pathlib import Path
 
+from facemask.cli import runs_command
 from facemask.tfod import runs_overview
 
 
@@ -64,3 +66,11 @@ def test_a_checkpoint_that_a_training_removes_meanwhile_counts_nothing(tmp_path,
     assert not list(folder.glob("ckpt-250.*"))
     assert (found.step, found.saved) == (250, None)
     assert 1000 < found.bytes < 2000
+
+
+def test_a_narrow_terminal_cuts_no_name(tmp_path, monkeypatch, capsys):
+    name = "mobilenet-at-320-pixels-with-[strong]-augmentation"
+    made_run(tmp_path / name)
+    monkeypatch.setenv("COLUMNS", "60")
+    runs_command.main(models=tmp_path)
+    assert name in "".join(re.findall(r"^│ (\S*)", capsys.readouterr().out, re.MULTILINE))
