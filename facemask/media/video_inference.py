@@ -21,9 +21,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -58,6 +59,8 @@ would have none to detect in while the tracking waits for the first."""
 
 BEHIND = 2
 """The most frames that wait to be drawn, and to be encoded."""
+
+_SUFFIXES = {"image": ".mp4", "csv": ".csv"}
 
 _RECENT = 500
 
@@ -162,149 +165,69 @@ def infer_footage(
     """
     if blur and detect_every != 1:
         raise UserError("BLUR=1: needs DETECT_EVERY=1. In a frame without a detection a new face would stay visible.")
-    pace = DetectionPace(detect_every, ahead=not footage.live)
-    tracking = Tracking(detector.label_map, list(thresholds))
-    movie, table, note = (folder / f"{footage.stem}{suffix}" for suffix in (".mp4", ".csv", ".json"))
-    if footage.path is not None and footage.path.resolve() in (movie.resolve(), table.resolve()):
-        raise UserError(f"{footage.path}: its own results would overwrite it. Move it elsewhere.")
+    files, note = _result_files(footage, folder, kinds), folder / f"{footage.stem}.json"
     colors = {name: picture_colour(i) for i, name in enumerate(detector.label_map.names, start=1)}
-    times: list[float] = []
-    frames = detected = missed = troubles = 0
-    first: Frame | None = None
-    last: Frame | None = None
+    tracking = Tracking(detector.label_map, list(thresholds))
+    pace = DetectionPace(detect_every, ahead=not footage.live)
+    newest = footage.live and detect_every == 1
+    tally = _Tally()
     taken: list[Frame] = []  # the first and the latest frame that the detector was given
-    latest: list[np.ndarray] = []
-    results = tuple(path for kind, path in (("image", movie), ("csv", table)) if kind in kinds)
-    if kinds:
-        writing.refuse_other_results(note, "source")
-    if table in results and table.name == writing.TABLE and table.with_name(f"{table.name}.json").exists():
-        raise UserError(f"{table}: belongs to pictures. Rename the video, or move the table and its JSON away.")
-
-    def warn(words: str) -> None:
-        nonlocal troubles
-        troubles += 1
-        print(words, file=sys.stderr)
-
-    def choose(seconds_sliced: float, seconds_whole: float) -> bool:
-        limit = None
-        if detect_every is None:
-            limit = 1 / LEAST_RATE
-        elif footage.live:
-            limit = detect_every * (taken[-1].time - taken[0].time) / (taken[-1].number - taken[0].number)
-        return detection_pace.choose_slices(
-            footage.title, seconds_sliced, seconds_whole, limit, lambda words: print(words, file=sys.stderr)
-        )
-
-    trial = None if sliced is None else SliceTrial(detector, sliced, choose, at_once=at_once)
+    drawn: list[np.ndarray] = []  # the latest frame that was drawn, for the window
+    trial = None
+    if sliced is not None:
+        trial = SliceTrial(detector, sliced, partial(_choose_slices, footage, detect_every, taken), at_once=at_once)
 
     def detect(frame: Frame) -> sv.Detections:
         begun = time.perf_counter()
         [found] = (trial or detector).detect([frame.image])
-        times.append(time.perf_counter() - begun)
-        del times[1:-_RECENT]
+        tally.add_time(time.perf_counter() - begun)
         return found
+
+    def draw(frame: Frame, tracked: Tracked) -> np.ndarray:
+        drawn[:] = [draw_tracked(frame.image, tracked, colors, blur)]
+        return drawn[0]
 
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(signals.listening_for_signals())
         stopped = threading.Event()
+        window = Window(footage.title) if show else None
+        if window is not None:
+            stack.callback(window.close)
 
         def halted() -> bool:
             return stopped.is_set() or stop.signal is not None
-
-        stack.enter_context(writing.naming_errors(folder))
-        # The files are opened by the first frame, so that a source without frames leaves none behind.
-        files = stack.enter_context(contextlib.ExitStack())
-        add_frame: Callable[[np.ndarray, float], None] | None = None
-        add_rows: Callable[[Sequence[Sequence[object]]], None] | None = None
 
         def ended() -> bool:
             if window is not None and window.closed():
                 stopped.set()
             return halted()
 
-        def started() -> Iterator[tuple[Frame, Future[sv.Detections] | None]]:
-            """The frames, each with its detection, which has begun; or None if the detector does not run in it."""
-            source = footage.frames(halted, warn)
-            size = AHEAD if not footage.live else 1 if newest else LIVE_AHEAD
-            reading = prefetch.read_ahead(source, size, newest=footage.live, stopped=halted)
-            with contextlib.closing(reading):  # type: ignore[type-var]
-                while True:
-                    if newest:
-                        workers.wait()
-                    frame = next(reading, None)
-                    if frame is None or (seconds and frame.time >= seconds):
-                        return
-                    taken[1:] = [frame]
-                    yield frame, workers.start(detect, frame) if pace.is_due(frame.time) else None
-
-        def encode(item: tuple[np.ndarray, float]) -> None:
-            if add_frame is not None:
-                add_frame(*item)
-
-        def draw(item: tuple[Frame, Tracked]) -> None:
-            nonlocal latest
-            frame, tracked = item
-            if add_rows is not None:
-                numbers = ["" if number < 0 else str(number) for number in tracked.found.tracker_id]
-                rows = writing.csv_rows(tracked.found, with_score=tracked.detected)
-                add_rows([(frame.number, f"{frame.time:.3f}", n, *row) for n, row in zip(numbers, rows, strict=True)])
-            if add_frame is not None or window is not None:
-                drawn = draw_tracked(frame.image, tracked, colors, blur)
-                latest = [drawn]
-                put_drawn((drawn, frame.time))
-
-        window = Window(footage.title) if show else None
-        if window is not None:
-            stack.callback(window.close)
-        put_drawn = stack.enter_context(prefetch.write_behind(encode, BEHIND))
-        put = stack.enter_context(prefetch.write_behind(draw, BEHIND))
+        stack.enter_context(writing.naming_errors(folder))
+        put = stack.enter_context(_writing_behind(files, footage.live, draw, always=show))
         move = stack.enter_context(media_progress.progress_bar(footage.count, "frames"))
         workers = stack.enter_context(prefetch.Workers(at_once))
-        newest = footage.live and detect_every == 1
-        coming = prefetch.read_ahead(started(), at_once if newest else IN_WORK, stopped=ended)
+        size = AHEAD if not footage.live else 1 if newest else LIVE_AHEAD
+        reading = prefetch.read_ahead(footage.frames(halted, tally.warn), size, newest=footage.live, stopped=halted)
+        begun = _begin_detections(reading, workers, detect, pace, taken, seconds, newest)
+        coming = prefetch.read_ahead(begun, at_once if newest else IN_WORK, stopped=ended)
         stack.enter_context(contextlib.closing(coming))  # type: ignore[type-var]
         stack.callback(stopped.set)
         for frame, detection in coming:
-            if first is None:
-                first = frame
-                stop.nothing_to_save = False
-                if "image" in kinds:
-                    beside = files.enter_context(replacing_file(movie))
-                    add_frame = files.enter_context(mp4.mp4_writer(beside, footage.live))
-                if "csv" in kinds:
-                    add_rows = files.enter_context(writing.csv_table(table, writing.FRAME_COLUMNS))
-            missed += frame.number - (last.number if last else -1) - 1
-            last = frame
+            stop.nothing_to_save = False
             if detection is None:
                 tracked = tracking.predict(frame.time)
             else:
                 tracked = tracking.update(detection.result(), frame.time)
-                detected += 1
-            put((frame, tracked))
-            frames += 1
+            tally.add_frame(frame, detected=detection is not None)
+            put(frame, tracked)
             counts = Counter(map(str, tracked.all["class_name"]))
             move(1, " ".join(f"{counts[name]} {name}" for name in colors))
-            if window is not None and latest:
-                window.show(latest[0])
-    if first is None or last is None:
-        return FootageSummary((), tracking.faces, 0, 0, 0.0, missed, troubles, False, None, detector.name, stop.signal)
-    value = {
-        "format": FORMAT,
-        "source": {
-            "name": footage.title,
-            "live": footage.live,
-            "width": first.image.shape[1],
-            "height": first.image.shape[0],
-            "frames": frames,
-            "seconds": round(last.time, 3),
-            "detected": detected,
-            "missed": missed,
-            "stopped": stop.signal is not None,
-            "troubles": troubles,
-        },
-        "faces": tracking.faces,
-        "results": [path.name for path in results],
-        "made": provenance.made_by(
+            if window is not None and drawn:
+                window.show(drawn[0])
+    results: tuple[Path, ...] = ()
+    if tally.frames and kinds & {"image", "csv", "json"}:
+        results = (*files.values(), note)
+        made = provenance.made_by(
             "infer",
             model=about if trial is None else about | {"slices": bool(trial.chosen)},
             runtime=detector.name,
@@ -312,21 +235,186 @@ def infer_footage(
             blur=blur,
             seconds=seconds,
             detect_every=detection_pace.AUTO if detect_every is None else detect_every,
-        ),
-    }
-    if results or "json" in kinds:
+        )
+        value = {
+            "format": FORMAT,
+            "source": tally.describe(footage) | {"stopped": stop.signal is not None, "troubles": tally.troubles},
+            "faces": tracking.faces,
+            "results": [path.name for path in files.values()],
+            "made": made,
+        }
         with writing.naming_errors(folder):
             write_json(note, value)
-        for old in {movie, table}.difference(results):
+        for old in {folder / f"{footage.stem}{suffix}" for suffix in _SUFFIXES.values()}.difference(files.values()):
             if old.exists():
                 print(f"{old}: of an earlier run; {note} does not describe it", file=sys.stderr)
-        results = (*results, note)
-    speed = median(times[1:]) * 1000 if len(times) > 1 else None
-    broken = bool(troubles) and not footage.live
-    name = detector.name
     return FootageSummary(
-        results, tracking.faces, frames, detected, last.time, missed, troubles, broken, speed, name, stop.signal
+        results=results,
+        faces=tracking.faces,
+        frames=tally.frames,
+        detected=tally.detected,
+        seconds=tally.last.time if tally.last else 0.0,
+        missed=tally.missed,
+        troubles=tally.troubles,
+        broken=bool(tally.troubles and tally.frames) and not footage.live,
+        milliseconds=tally.milliseconds,
+        runtime=detector.name,
+        signal=stop.signal,
     )
+
+
+@dataclass
+class _Tally:
+    """What an inference on footage counts while it runs."""
+
+    first: Frame | None = None
+    last: Frame | None = None
+    frames: int = 0
+    detected: int = 0
+    missed: int = 0
+    troubles: int = 0
+    times: list[float] = field(default_factory=list)
+
+    def warn(self, words: str) -> None:
+        self.troubles += 1
+        print(words, file=sys.stderr)
+
+    def add_time(self, seconds: float) -> None:
+        """Add the time of a detection. The first one, which may be slow, and the latest are kept."""
+        self.times.append(seconds)
+        del self.times[1:-_RECENT]
+
+    def add_frame(self, frame: Frame, detected: bool) -> None:
+        self.missed += frame.number - (self.last.number if self.last else -1) - 1
+        self.first, self.last = self.first or frame, frame
+        self.frames += 1
+        self.detected += detected
+
+    @property
+    def milliseconds(self) -> float | None:
+        return median(self.times[1:]) * 1000 if len(self.times) > 1 else None
+
+    def describe(self, footage: Footage) -> dict[str, Any]:
+        """The `source` of the JSON, if there was a frame."""
+        assert self.first is not None and self.last is not None
+        return {
+            "name": footage.title,
+            "live": footage.live,
+            "width": self.first.image.shape[1],
+            "height": self.first.image.shape[0],
+            "frames": self.frames,
+            "seconds": round(self.last.time, 3),
+            "detected": self.detected,
+            "missed": self.missed,
+        }
+
+
+def _result_files(footage: Footage, folder: Path, kinds: frozenset[str]) -> dict[str, Path]:
+    """The MP4 and the table to write, by their kinds. Raises UserError where they would overwrite something."""
+    paths = {kind: folder / f"{footage.stem}{suffix}" for kind, suffix in _SUFFIXES.items()}
+    if footage.path is not None and footage.path.resolve() in {path.resolve() for path in paths.values()}:
+        raise UserError(f"{footage.path}: its own results would overwrite it. Move it elsewhere.")
+    if kinds:
+        writing.refuse_other_results(folder / f"{footage.stem}.json", "source")
+    table = paths["csv"]
+    if "csv" in kinds and table.name == writing.TABLE and table.with_name(f"{table.name}.json").exists():
+        raise UserError(f"{table}: belongs to pictures. Rename the video, or move the table and its JSON away.")
+    return {kind: path for kind, path in paths.items() if kind in kinds}
+
+
+def _choose_slices(
+    footage: Footage, detect_every: int | None, taken: Sequence[Frame], seconds_sliced: float, seconds_whole: float
+) -> bool:
+    """Whether to look at frames in slices, by the seconds of a detection and those that it may take."""
+    limit = None
+    if detect_every is None:
+        limit = 1 / LEAST_RATE
+    elif footage.live:
+        limit = detect_every * (taken[-1].time - taken[0].time) / (taken[-1].number - taken[0].number)
+    return detection_pace.choose_slices(
+        footage.title, seconds_sliced, seconds_whole, limit, lambda words: print(words, file=sys.stderr)
+    )
+
+
+def _begin_detections(
+    reading: Iterator[Frame],
+    workers: prefetch.Workers,
+    detect: Callable[[Frame], sv.Detections],
+    pace: DetectionPace,
+    taken: list[Frame],
+    seconds: float,
+    newest: bool,
+) -> Iterator[tuple[Frame, "Future[sv.Detections] | None"]]:
+    """The frames, each with its detection, which has begun; or None if the detector does not run in it.
+
+    Args:
+        reading: The frames. It is closed at the end.
+        workers: Run `detect`.
+        detect: Detects in a frame.
+        pace: Says in which frames.
+        taken: Gets the first and the latest frame.
+        seconds: See `infer_footage`.
+        newest: Read a frame only when a worker is free for it.
+    """
+    with contextlib.closing(reading):  # type: ignore[type-var]
+        while True:
+            if newest:
+                workers.wait()
+            frame = next(reading, None)
+            if frame is None or (seconds and frame.time >= seconds):
+                return
+            taken[1:] = [frame]
+            yield frame, workers.start(detect, frame) if pace.is_due(frame.time) else None
+
+
+@contextlib.contextmanager
+def _writing_behind(
+    files: Mapping[str, Path], live: bool, draw: Callable[[Frame, Tracked], np.ndarray], always: bool
+) -> Iterator[Callable[[Frame, Tracked], None]]:
+    """Draw frames, and write the MP4 and the table, in two threads behind the caller.
+
+    The first frame opens the files, so that a source without frames leaves none behind.
+
+    Args:
+        files: The files to write, see `_result_files`.
+        live: The frames are those of a camera or stream.
+        draw: Draws a frame.
+        always: Draw also without an MP4.
+    """
+    add_frame: Callable[[np.ndarray, float], None] | None = None
+    add_rows: Callable[[Sequence[Sequence[object]]], None] | None = None
+    first = True
+
+    def encode(item: tuple[np.ndarray, float]) -> None:
+        if add_frame is not None:
+            add_frame(*item)
+
+    def write(item: tuple[Frame, Tracked]) -> None:
+        frame, tracked = item
+        if add_rows is not None:
+            numbers = ["" if number < 0 else str(number) for number in tracked.found.tracker_id]
+            rows = writing.csv_rows(tracked.found, with_score=tracked.detected)
+            add_rows([(frame.number, f"{frame.time:.3f}", n, *row) for n, row in zip(numbers, rows, strict=True)])
+        if add_frame is not None or always:
+            put_drawn((draw(frame, tracked), frame.time))
+
+    with (
+        contextlib.ExitStack() as opened,
+        prefetch.write_behind(encode, BEHIND) as put_drawn,
+        prefetch.write_behind(write, BEHIND) as put,
+    ):
+
+        def add(frame: Frame, tracked: Tracked) -> None:
+            nonlocal add_frame, add_rows, first
+            if first and "image" in files:
+                beside = opened.enter_context(replacing_file(files["image"]))
+                add_frame = opened.enter_context(mp4.mp4_writer(beside, live))
+            if first and "csv" in files:
+                add_rows = opened.enter_context(writing.csv_table(files["csv"], writing.FRAME_COLUMNS))
+            first = False
+            put((frame, tracked))
+
+        yield add
 
 
 def draw_tracked(image: np.ndarray, tracked: Tracked, colors: dict[str, str], blur: bool) -> np.ndarray:
