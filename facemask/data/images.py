@@ -221,7 +221,7 @@ def _open(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, Image
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("not an image, or damaged at its start") from None
+        raise ImageError("not an image in a format that is read, or damaged at its start") from None
     except Image.DecompressionBombError:
         # Pillow raises this from twice its own limit on, before our limit is checked.
         raise ImageError(f"too many pixels, the limit is {max_pixels:,}") from None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -17,7 +18,7 @@ def evaluation_tables(metrics: dict[str, Any]) -> tuple[Table, Table, Table]:
     ranked = _table("COCO's metrics", "faces", "AP@.5", "AP", "recall@.5")
     for one in figures["classes"]:
         cells = [one["ap50"], one["ap"], one["recall50"]]
-        ranked.add_row(one["name"], str(one["boxes"]), *map(three_decimals, cells))
+        ranked.add_row(escape(one["name"]), str(one["boxes"]), *map(three_decimals, cells))
     ranked.add_section()
     cells = [figures["map50"], figures["map"], figures["recall50"]]
     ranked.add_row("mean", str(figures["boxes"]), *map(three_decimals, cells), style="bold")
@@ -33,7 +34,7 @@ def evaluation_tables(metrics: dict[str, Any]) -> tuple[Table, Table, Table]:
     for one, best in zip(metrics["operating"], metrics["best"], strict=True):
         cells = [one["precision"], one["recall"], one["f1"], best and best["f1"]]
         best_threshold = "-" if best is None else f"{best['threshold']:.2f}"
-        chosen.add_row(one["name"], f"{one['threshold']:.2f}", *map(three_decimals, cells), best_threshold)
+        chosen.add_row(escape(one["name"]), f"{one['threshold']:.2f}", *map(three_decimals, cells), best_threshold)
     return ranked, chosen, _confusion(metrics["confusion"]["labels"], metrics["confusion"]["counts"])
 
 
@@ -49,7 +50,7 @@ def intervals_table(intervals: dict[str, Any]) -> Table:
         return [three_decimals(ap50["estimate"]), ends[0], three_decimals(ap["estimate"]), ends[1]]
 
     for one in intervals["classes"]:
-        table.add_row(one["name"], *cells(one["ap50"], one["ap"]))
+        table.add_row(escape(one["name"]), *cells(one["ap50"], one["ap"]))
     table.add_section()
     table.add_row("mean", *cells(intervals["map50"], intervals["map"]), style="bold")
     return table
@@ -59,7 +60,7 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("", overflow="fold")
     for name in columns:
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(escape(name), justify="right", overflow="fold")
     return table
 
 
@@ -69,7 +70,8 @@ def _confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:
         cells = [str(count) for count in counts[row]]
         if row == len(labels) - 1:
             cells[-1] = ""  # background detected as background: not countable
-        table.add_row(label, *(f"[bold]{cell}[/]" if row == column else cell for column, cell in enumerate(cells)))
+        cells[row] = f"[bold]{cells[row]}[/]"
+        table.add_row(escape(label), *cells)
     return table
 
 
@@ -79,7 +81,7 @@ def comparison_table(compared: Any) -> Table:
     table = _table(title, "mAP@.5", "difference to first", "mAP", "ms")
     for system in compared.systems:
         table.add_row(
-            system.name,
+            escape(system.name),
             f"{three_decimals(system.map50.estimate)} ({interval_ends(system.map50)})",
             _difference(system.change50),
             three_decimals(system.map.estimate),
@@ -94,7 +96,7 @@ def classifier_table(compared: Any) -> Table:
     table = _table(title, "macro F1", "difference to first", "accuracy")
     for one in compared.classifiers:
         table.add_row(
-            one.name,
+            escape(one.name),
             f"{three_decimals(one.macro_f1.estimate)} ({interval_ends(one.macro_f1)})",
             _difference(one.change),
             f"{three_decimals(one.accuracy.estimate)} ({interval_ends(one.accuracy)})",
