@@ -67,7 +67,8 @@ def main(
     if seen:
         console.print(seen_pictures.warning(chosen.name, seen), soft_wrap=True)
     opened = chosen.open()
-    console.print(f"measuring {chosen.name} with {opened.name} on {where.name}", soft_wrap=True)
+    the = "the " if where.split else ""
+    console.print(f"measuring {chosen.name} with {opened.name} on {the}{where.name}", soft_wrap=True)
     left_out: list[str] = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("detecting", total=where.images)
