@@ -51,7 +51,7 @@ def main(
     from facemask.evaluation import evaluate, evaluated_pictures
     from facemask.export import ready_folder
     from facemask.ready import shipped_detector
-    from facemask.tfod import compact_checkpoint, saved_model_export
+    from facemask.tfod import compact_checkpoint, pipeline_config, saved_model_export
 
     folder = out or shipped_detector.FOLDER
     detector = exported_model.read_exported_model(run_folder(exported, run)) if run else None
@@ -76,7 +76,14 @@ def main(
             compact_checkpoint.write_compact_checkpoint(
                 saved_model_export.checkpoint_of(detector),
                 weights["detector"],
-                {"model": detector.model, "size": detector.width, "classes": list(detector.label_map.names)},
+                {
+                    "model": detector.model,
+                    "size": detector.width,
+                    "anchor_scale": pipeline_config.anchor_scale_of(
+                        pipeline_config.read_config(detector.folder / "pipeline.config")
+                    ),
+                    "classes": list(detector.label_map.names),
+                },
                 kernels_in_8_bits=False,
             )
         if classifiers:

@@ -60,7 +60,15 @@ def main(
         typer.Option(help="Optimizer: momentum or adam. Default: momentum; adam with CHECKPOINT=ready."),
     ] = None,
     warmup_steps: Annotated[int | None, typer.Option(help="Steps of warm-up. Default: 4% of the steps.")] = None,
-    anchor_scale: options.AnchorScale = options.ANCHOR_SCALE,
+    anchor_scale: Annotated[
+        float | None,
+        typer.Option(
+            help=f"The model's anchor scale. 2 covers small faces; the zoo uses 4. Default: {options.ANCHOR_SCALE}, or "
+            "that of CHECKPOINT=ready.",
+            min=0.1,
+            max=100,
+        ),
+    ] = None,
     head_depth: Annotated[
         int | None, typer.Option(help="Channels of the convolutions in the heads. Default: the model's own.", min=1)
     ] = None,
@@ -115,6 +123,7 @@ def main(
     if checkpoint == READY:
         shipped = ready_start.read_ready_start()
         model, size, steps = model or shipped.model, size or shipped.size, steps or ready_start.STEPS
+        anchor_scale = anchor_scale or shipped.anchor_scale
         if optimizer is None:
             optimizer = ready_start.OPTIMIZER
             learning_rate = ready_start.LEARNING_RATE if learning_rate is None else learning_rate
@@ -132,7 +141,7 @@ def main(
         optimizer=optimizer,
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,
-        anchor_scale=anchor_scale,
+        anchor_scale=anchor_scale or options.ANCHOR_SCALE,
         weight_decay=weight_decay,
         batch_norm_decay=batch_norm_decay,
         clip_gradients=clip_gradients,

@@ -217,6 +217,11 @@ def head_of(config: Any) -> tuple[int, int] | None:
     return shared.depth, shared.num_layers_before_predictor
 
 
+def anchor_scale_of(config: Any) -> float:
+    """The `Settings.anchor_scale` of a `TrainEvalPipelineConfig`."""
+    return float(config.model.ssd.anchor_generator.multiscale_anchor_generator.anchor_scale)
+
+
 def model_differences(old: Any, new: Any) -> list[str]:
     """List the differences between two models because of which one cannot continue from the other's checkpoint.
 

@@ -24,11 +24,13 @@ class ReadyStart:
         file: The file.
         model: The model, as MODEL= names it.
         size: Side of its input in pixels.
+        anchor_scale: The anchor scale that its boxes were learned with.
     """
 
     file: Path
     model: str
     size: int
+    anchor_scale: float
 
 
 def read_ready_start(folder: Path = shipped_detector.FOLDER) -> ReadyStart:
@@ -39,7 +41,7 @@ def read_ready_start(folder: Path = shipped_detector.FOLDER) -> ReadyStart:
     """
     file = shipped_detector.training_weights(shipped_detector.DETECTOR, folder)
     about = compact_checkpoint.read_about(file)
-    return ReadyStart(file, str(about["model"]), int(about["size"]))
+    return ReadyStart(file, str(about["model"]), int(about["size"]), float(about["anchor_scale"]))
 
 
 def find_ready_start(

@@ -9,7 +9,7 @@ import tiny_model
 from facemask.core.errors import UserError
 from facemask.tfod import compact_checkpoint, ready_start, restoring
 
-ABOUT = {"model": "tiny", "size": 128}
+ABOUT = {"model": "tiny", "size": 128, "anchor_scale": 4.0}
 
 
 def checkpoint(folder: Path, values: dict[str, np.ndarray]) -> tuple[object, Path]:
@@ -59,6 +59,8 @@ def test_a_model_starts_from_them_whole(tiny_run: Path, tmp_path: Path, monkeypa
     compact_checkpoint.write_compact_checkpoint(tiny_run / "ckpt-1", file, ABOUT, kernels_in_8_bits=False)
     monkeypatch.setattr(ready_start.shipped_detector, "training_weights", lambda part, folder: file)
     said: list[str] = []
+    start = ready_start.read_ready_start()
+    assert (start.model, start.size, start.anchor_scale) == ("tiny", 128, 4.0)
     prefix = ready_start.find_ready_start("tiny", tmp_path, report=said.append)
     assert restoring.checkpoint_type(prefix, num_classes=3) == "full"
     assert restoring.checkpoint_type(prefix, num_classes=2) == "detection"
