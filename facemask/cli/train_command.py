@@ -63,8 +63,9 @@ def main(
     anchor_scale: Annotated[
         float | None,
         typer.Option(
-            help=f"The model's anchor scale. 2 covers small faces; the zoo uses 4. Default: {options.ANCHOR_SCALE}, or "
-            "that of CHECKPOINT=ready.",
+            help="The model's anchor scale. 2 covers small faces; the zoo uses 4. Default: that of the run that goes "
+            "on, of CHECKPOINT=ready, or of the run or export that CHECKPOINT= names; else "
+            f"{options.ANCHOR_SCALE}.",
             min=0.1,
             max=100,
         ),
@@ -120,15 +121,18 @@ def main(
     cluster = distributed.read_tf_config(os.environ)
     folder = run_folder(models, run)
     records = manifest.read_manifest(annotations)
-    if checkpoint == READY:
-        shipped = ready_start.read_ready_start()
+    shipped = ready_start.read_ready_start() if checkpoint == READY else None
+    if shipped:
         model, size, steps = model or shipped.model, size or shipped.size, steps or ready_start.STEPS
-        anchor_scale = anchor_scale or shipped.anchor_scale
         if optimizer is None:
             optimizer = ready_start.OPTIMIZER
             learning_rate = ready_start.LEARNING_RATE if learning_rate is None else learning_rate
     model, steps, optimizer = model or options.MODEL, steps or 3000, optimizer or "momentum"
     zoo_model = model_zoo.find_model(model)
+    if anchor_scale is None:
+        own = None if fresh else training_runs.learned_anchor_scale(folder)
+        begun_at = shipped.anchor_scale if shipped else training_runs.learned_anchor_scale(expand_home(checkpoint))
+        anchor_scale = own or begun_at or options.ANCHOR_SCALE
     if cluster:
         distributed.refuse_cluster(cluster, records.splits["train"], batch, folder if fresh else None)
     settings = training_runs.make_settings(
@@ -141,7 +145,7 @@ def main(
         optimizer=optimizer,
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,
-        anchor_scale=anchor_scale or options.ANCHOR_SCALE,
+        anchor_scale=anchor_scale,
         weight_decay=weight_decay,
         batch_norm_decay=batch_norm_decay,
         clip_gradients=clip_gradients,

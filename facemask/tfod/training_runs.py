@@ -134,6 +134,22 @@ def make_settings(  # noqa: D417
     )
 
 
+def learned_anchor_scale(place: Path) -> float | None:
+    """The anchor scale of a run or an exported model of ours, whose boxes were learned with it.
+
+    Args:
+        place: Its folder, or a checkpoint in it or in its `best/` or `checkpoint/`.
+
+    Returns:
+        None for another place, such as a checkpoint of the zoo, which has no label map beside it.
+    """
+    for folder in (place, *place.parents[:2]):
+        config = folder / "pipeline.config"
+        if config.is_file() and (folder / LABEL_MAP).is_file():
+            return pipeline_config.anchor_scale_of(pipeline_config.read_config(config))
+    return None
+
+
 @contextlib.contextmanager
 def locked_run(folder: Path) -> Iterator[None]:
     """Hold the run's lock inside a block, so that no other process trains the run in `folder`.

@@ -77,10 +77,10 @@ def test_tiny_boxes_depend_on_the_training_size(tmp_path: Path):
         assert [finding.rule for finding in checked.findings] == tiny
 
 
-def test_the_number_of_errors_is_said_in_any_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_one_error_is_said_in_the_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     save(tmp_path / "images", "a.jpg", [box("mask")])
     records_summary.print_checked(look(tmp_path / "images", tmp_path / "a"), tmp_path / "data.html")
-    assert "\nErrors: 1. Report: " in capsys.readouterr().out
+    assert "\n1 error. Report: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,10 @@ def test_a_run_remembers_that_it_comes_from_the_shipped_weights(
     assert train("tuned", "zoo") == "ready"
     assert train("second", str(tmp_path / "tuned")) == "ready"
     assert train("third", str(tmp_path / "plain")) is None
+    scales = {name: training_runs.learned_anchor_scale(tmp_path / name / "ckpt-1") for name in ("plain", "second")}
+    assert scales == {"plain": 2.0, "second": 4.0}  # the second's boxes were learned with the shipped weights' anchors
     assert train("tuned", "zoo", fresh=True) is None
+    assert training_runs.learned_anchor_scale(tmp_path / "tuned") == 2.0
 
 
 @pytest.mark.parametrize("given", ["ckpt-3", "best/ckpt-3", "../a/best/ckpt-3", "link", "relative", "linked_file"])
