@@ -8,7 +8,7 @@ import typer
 from facemask.cli import options
 
 
-def _parse_sizes(text: str) -> list[int | None]:
+def _parse_sizes(text: str) -> list[int]:
     """The sizes in a text such as `960,640`, each once; none for an empty one. Raises UserError."""
     from facemask.core.errors import UserError
     from facemask.tfod import pipeline_config
@@ -19,7 +19,7 @@ def _parse_sizes(text: str) -> list[int | None]:
         raise UserError(f"SIZE={text}: must be pixels, such as 640, or several: 960,640.") from None
     for size in sizes:
         pipeline_config.refuse_input_size(size)
-    return [*dict.fromkeys(sizes)]
+    return list(dict.fromkeys(sizes))
 
 
 def _check_sizes(text: str) -> str:
@@ -67,7 +67,8 @@ def main(
     tell = partial(print, flush=True)
     pictures = conversion.pictures_to_compare(annotations) if others else []
     folder = exported / run
-    for number, side in enumerate(_parse_sizes(size) or [None]):
+    sizes: list[int | None] = [*_parse_sizes(size)] or [None]
+    for number, side in enumerate(sizes):
         target = folder / exported_model.SIZES / str(side) if number else folder
         model = saved_model_export.export_run(source, target, side)
         trained = "" if model.steps is None else f", {model.steps} steps"

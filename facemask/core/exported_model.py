@@ -23,6 +23,7 @@ from facemask.core.run_names import no_detector
 FORMAT = 1
 NAME = "model.json"
 SIZES = "sizes"
+"""The folder of the further input sizes, in the exported model's."""
 
 
 @dataclass(frozen=True)

@@ -574,6 +574,8 @@ def _reuse_runs(folder: Path, other: Path, folds: Folds, plan: Plan, fold: int, 
     for steps, run in runs:
         if not set(steps) <= {*plan.steps} & {*theirs} or set(steps) & {*done}:
             continue
+        if not (other / run).is_dir():
+            raise UserError(f"{other / run}: no such folder. Leave {other.name} out of REUSE= to train it again.")
         shutil.rmtree(folder / run, ignore_errors=True)  # a copy that was cut off
         shutil.copytree(other / run, folder / run, copy_function=link_or_copy)
         done = [*done, *steps]

@@ -48,8 +48,8 @@ DETECTOR_KERNEL, CLASSIFIER_KERNEL = 150_000, 10_000
 all of a classifier but the depthwise ones, whose 8 bits lost 0.2 points of mAP@0.5 (`benchmarks.shipped_weights`)."""
 
 SAME_SCORE = 0.02
-"""Largest difference that smaller weights may make to a score of the SSD. On the fold of docs/results.md, mAP@0.5 and
-AP@[.5:.95] are 0.5795 and 0.3256 in float32, and 0.5795 and 0.3249 with differences of up to 0.018."""
+"""Largest difference that smaller weights may make to a score of the SSD. With an earlier SSD, on fold 0, mAP@0.5 and
+AP@[.5:.95] were 0.5795 and 0.3256 in float32, and 0.5795 and 0.3249 with differences of up to 0.018."""
 
 SURE_FACE, SAME_FACE, SAME_BOXES = 0.25, 0.5, 0.99
 """Faces that score so much must be found in half precision too: each with a box of IoU `SAME_FACE`, and of `SAME_BOXES`

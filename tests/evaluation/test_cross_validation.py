@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -265,6 +266,10 @@ def test_trained_models_are_exported_again_with_other_options(data, annotations,
     cross_validate(folder, read_folds(annotations), smaller, steps, None, MADE, reuse=[other])
     assert steps.asked == [(step, f"fold{fold}") for fold in range(5) for step in ("export", "eval")]
     assert (folder / "models" / "fold4" / "ckpt-5.index").read_text() == "4"
+
+    shutil.rmtree(other / "models" / "fold0")
+    with pytest.raises(UserError, match="fold0: no such folder"):
+        cross_validate(folder.with_name("gone"), read_folds(annotations), smaller, steps, None, MADE, reuse=[other])
 
 
 def test_fresh_removes_nothing_else(annotations, data, tmp_path):
